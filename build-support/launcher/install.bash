@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+#
+# install.bash ROOT HOME: everything that ./pants needs, into HOME (a folder of the user's cache). Called by ./pants.
+# Safe to run twice and by two at once; HOME/env is written last, so that an interrupted run starts over.
+set -euo pipefail
+root=$1 home=$2
+here=$root/build-support/launcher
+interpreters=$(dirname "$(dirname "$home")")/cpython
+locks=$root/build-support/locks
+begin=$(date +%s)
+
+say() { printf 'pants: [%3ds] %s\n' $(($(date +%s) - begin)) "$*"; }
+die() { printf 'pants: error: %s\n' "$@" >&2; exit 1; }
+
+mkdir -p "$home" "$interpreters" || die "cannot write to $home: set TURBOLIFT_CACHE to a folder that you can write to"
+
+# --- one at a time: the others wait, then find all done
+lock=$home/lock
+said=
+until mkdir "$lock" 2>/dev/null; do
+  holder=$(cat "$lock/pid" 2>/dev/null || true)
+  if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
+    rm -rf "$lock" # its process was killed
+    continue
+  fi
+  [ -n "$said" ] || { say "another start is installing Pants (process ${holder:-unknown}): waiting for it"; said=1; }
+  sleep 1
+done
+echo $$ >"$lock/pid"
+scratch=$(mktemp -d)
+trap 'rm -rf "$lock" "$scratch"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if [ -n "$said" ] && [ -f "$home/env" ] && [ -x "$home/venv/bin/pants" ]; then exit 0; fi
+rm -rf "$home/venv" "$home/env"
+say "first start: installing Pants into $home"
+
+# --- interpreters
+usable() { [ -x "$1" ] && "$1" -c 'import bz2, ctypes, lzma, sqlite3, ssl, sys, venv; assert sys.implementation.name == "cpython"' 2>/dev/null; }
+candidates() { # candidates MINOR...: paths of interpreters, best first
+  local minor dir
+  for minor in "$@"; do
+    if [ -z "${TURBOLIFT_NO_PYENV:-}" ]; then
+      for dir in "${PYENV_ROOT:-${HOME:-/nonexistent}/.pyenv}"/versions/3."$minor".*/bin; do echo "$dir/python3.$minor"; done
+    fi
+    for dir in /usr/local/bin /usr/bin /opt/homebrew/bin "$interpreters/3.$minor/usr/bin"; do echo "$dir/python3.$minor"; done
+  done
+}
+find_python() {
+  local python
+  while read -r python; do
+    if usable "$python"; then echo "$python" && return; fi
+  done < <(candidates "$@")
+  return 1
+}
+get_python() { # get_python SUITE MINOR: unpack one of Debian's interpreters privately
+  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+    die "no CPython 3.$2 found, and this system has no apt to get one from." "Install CPython 3.$2 (with your package manager, or pyenv) and start again."
+  [ "$(id -u)" = 0 ] || true # no root needed: nothing outside the cache is written
+  bash "$here/debian-python.bash" "$1" "3.$2" "$interpreters/3.$2" "$scratch" ||
+    die "could not get CPython 3.$2 from Debian's $1: see above." "Install CPython 3.$2 (with your package manager, or pyenv) and start again."
+}
+
+if [ -n "${TURBOLIFT_PANTS_PYTHON:-}" ]; then
+  python=$TURBOLIFT_PANTS_PYTHON
+  "$python" -c 'import sys; assert sys.version_info[:2] == (3, 9)' 2>/dev/null || die "TURBOLIFT_PANTS_PYTHON=$python is no CPython 3.9, which Pants 2.17.1 runs on"
+elif ! python=$(find_python 9); then
+  say "no CPython 3.9, which Pants runs on: unpacking Debian's into $interpreters"
+  get_python bullseye 9
+  python=$interpreters/3.9/usr/bin/python3.9
+fi
+say "CPython for Pants: $python"
+
+if [ -n "${TURBOLIFT_USER_PYTHON:-}" ]; then
+  user=$TURBOLIFT_USER_PYTHON
+  "$user" -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null || die "TURBOLIFT_USER_PYTHON=$user is no CPython 3.11 or later"
+elif ! user=$(find_python 11 12 13 14); then
+  say "no CPython 3.11 or later for your code: unpacking Debian's into $interpreters"
+  get_python bookworm 11
+  user=$interpreters/3.11/usr/bin/python3.11
+fi
+say "CPython for user code: $user"
+
+# --- Pants, by a lock with hashes
+install() { # install VENV LOCK: a venv that holds exactly the lock
+  "$python" -m venv --without-pip "$1"
+  local wheels
+  wheels=$(printf '%s:' "$(dirname "$(dirname "$python")")"/share/python-wheels/*.whl)
+  if ! "$1/bin/python" -m ensurepip >/dev/null 2>&1; then
+    PYTHONPATH=$wheels "$1/bin/python" -m pip --version >/dev/null 2>&1 || die "$python has neither ensurepip nor pip's wheels"
+  fi
+  local pip=("$1/bin/python" -m pip) path=
+  [ -x "$1/bin/pip" ] || path=$wheels
+  PYTHONPATH=$path "${pip[@]}" install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$2" 2>"$scratch/pip.log" || {
+    cat "$scratch/pip.log" >&2
+    die "pip could not install $2 (see above): are the package index and its certificate configured for pip?"
+  }
+}
+say "installing Pants (22 distributions, hashes checked)"
+install "$home/venv" "$locks/pants.txt"
+[ -x "$home/venv/bin/pants" ] || die "the lock $locks/pants.txt installed no pants"
+
+# --- the pex command line: Pants would download it from elsewhere; built from the registry's wheel it is the same on every machine
+say "building the pex command line"
+install "$scratch/pex-venv" "$locks/pex-cli.txt"
+version=$("$scratch/pex-venv/bin/python" -c 'import pex.version as v; print(v.__version__)')
+mkdir -p "$home/pex-cli"
+# --no-strip-pex-env: else PEX_ROOT, which Pants sets, is dropped, and caches escape from Pants' named caches.
+sed -n '/^pex==/,$p' "$locks/pex-cli.txt" >"$scratch/pex.txt"
+"$scratch/pex-venv/bin/python" -m pex --requirement "$scratch/pex.txt" --entry-point pex --output-file "$home/pex-cli/pex-$version" \
+  --python-shebang '/usr/bin/env python3' --no-compile --no-use-system-time --no-build --no-transitive --no-strip-pex-env \
+  --pex-root "$scratch/pex-root" >"$scratch/pex.log" 2>&1 || { cat "$scratch/pex.log" >&2; die "could not build the pex command line"; }
+facts=$("$python" -c 'import hashlib, sys; b = open(sys.argv[1], "rb").read(); print(hashlib.sha256(b).hexdigest() + "|" + str(len(b)))' "$home/pex-cli/pex-$version")
+
+search="'$(dirname "$python")', '$(dirname "$user")'"
+[ -n "${TURBOLIFT_NO_PYENV:-}" ] || search="$search, '<PYENV>'"
+search="$search, '/usr/local/bin', '/usr/bin'"
+known=
+for platform in linux_x86_64 linux_arm64 macos_x86_64 macos_arm64; do known="$known'$version|$platform|$facts', "; done
+
+cat >"$home/env.new" <<ENV
+export TURBOLIFT_FOUND_PYTHON='$user'
+export PANTS_PYTHON_BOOTSTRAP_SEARCH_PATH="[$search]"
+export PANTS_PEX_CLI_VERSION='$version'
+export PANTS_PEX_CLI_URL_TEMPLATE='file://$home/pex-cli/pex-{version}'
+export PANTS_PEX_CLI_KNOWN_VERSIONS="[$known]"
+ENV
+mv -f "$home/env.new" "$home/env"
+say "ready"
