@@ -1,0 +1,22 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The rules for engines that know `Get` (Pants to 2.29): thin, one module a goal; what they decide is in `steps`."""
+
+from __future__ import annotations
+
+from turbolift_pants.get import base, deploy, find, generate, image, lint, package, serve, tailor, tools
+
+
+def rules():  # type: ignore[no-untyped-def]
+    return [
+        *tools.rules(),
+        *find.rules(),
+        *generate.rules(),
+        *base.rules(),
+        *image.rules(),
+        *package.rules(),
+        *serve.rules(),
+        *deploy.rules(),
+        *lint.rules(),
+        *tailor.rules(),
+    ]

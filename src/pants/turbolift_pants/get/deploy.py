@@ -1,0 +1,102 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""`pants run deploy`: packages the deployment (unless it is only asked something) and runs the deployer."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from pants.backend.python.util_rules.pex import PexRequest, VenvPex, VenvPexRequest
+from pants.backend.python.util_rules.pex_environment import PexEnvironment
+from pants.base.build_root import BuildRoot
+from pants.core.goals.run import RunFieldSet, RunInSandboxBehavior, RunRequest, RunSubsystem
+from pants.engine.fs import Digest, MergeDigests
+from pants.engine.rules import Get, MultiGet, collect_rules, rule
+from pants.util.logging import LogLevel
+
+from turbolift_pants.get.package import Bundle, BundleRequest
+from turbolift_pants.get.tools import ROOMS, TOOL_ROOMS, Rooms, RoomsRequest, tool_pex_request
+from turbolift_pants.steps import builds_nothing
+from turbolift_pants.subsystem import TurboliftSubsystem
+from turbolift_pants.target_types import DeploymentFunctionsField, DeploymentPlatformField
+
+
+@dataclass(frozen=True)
+class DeploymentRunFieldSet(RunFieldSet):
+    required_fields = (DeploymentFunctionsField, DeploymentPlatformField)
+    run_in_sandbox_behavior = RunInSandboxBehavior.NOT_SUPPORTED
+
+    functions: DeploymentFunctionsField
+    platform: DeploymentPlatformField
+
+
+@dataclass(frozen=True)
+class DeployerRequest:
+    """The deployer, to be run in the workspace."""
+
+
+@dataclass(frozen=True)
+class Deployer:
+    request: RunRequest
+
+
+@rule(desc="Prepare the deployer", level=LogLevel.DEBUG)
+async def prepare_deployer(
+    _: DeployerRequest, turbolift: TurboliftSubsystem, pex_environment: PexEnvironment
+) -> Deployer:
+    complete = pex_environment.in_workspace()
+    venv, rooms = await MultiGet(
+        Get(VenvPex, VenvPexRequest(tool_pex_request("deploy", turbolift), complete)),
+        Get(Rooms, RoomsRequest(TOOL_ROOMS["deploy"])),
+    )
+    return Deployer(
+        RunRequest(
+            digest=await Get(Digest, MergeDigests([venv.digest, rooms.digest])),
+            args=(os.path.join("{chroot}", venv.pex.argv0), "-m", "turbolift.deploy"),
+            extra_env={
+                **complete.environment_dict(python=venv.python),
+                "PEX_EXTRA_SYS_PATH": os.path.join("{chroot}", ROOMS),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            append_only_caches={
+                **complete.append_only_caches,
+                **(venv.append_only_caches or {}),
+            },
+        )
+    )
+
+
+@rule(desc="Prepare a deployment", level=LogLevel.DEBUG)
+async def run_deployment(
+    field_set: DeploymentRunFieldSet, run: RunSubsystem, build_root: BuildRoot
+) -> RunRequest:
+    deployer = (await Get(Deployer, DeployerRequest())).request
+    args = (
+        *deployer.args,
+        f"--deployment={field_set.address.target_name}",
+        f"--workspace={build_root.path}",
+    )
+    immutable = {}
+    if not builds_nothing(run.args):
+        bundle = await Get(
+            Bundle,
+            BundleRequest(
+                field_set.address, tuple(field_set.functions.value or ()), field_set.platform.value
+            ),
+        )
+        args += ("--bundle={chroot}/__bundle",)
+        immutable["__bundle"] = bundle.digest
+    elif field_set.platform.value:
+        args += (f"--default-platform={field_set.platform.value}",)
+    return RunRequest(
+        digest=deployer.digest,
+        args=args,
+        extra_env=deployer.extra_env,
+        append_only_caches=deployer.append_only_caches,
+        immutable_input_digests=immutable,
+    )
+
+
+def rules():  # type: ignore[no-untyped-def]
+    return [*collect_rules(), *DeploymentRunFieldSet.rules()]

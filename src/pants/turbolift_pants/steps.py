@@ -1,0 +1,259 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the rules decide, as plain functions over frozen dataclasses: no engine, no Pants, tested by itself.
+
+CPython 3.9 syntax: this runs inside Pants.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Mapping, Sequence
+
+SHARED_BLOBS = "turbolift/blobs"
+QUERIES = frozenset({"status", "logs", "call", "export", "down", "destroy", "rollback", "routes"})
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A tagged function as the parse saw it."""
+
+    path: str
+    qualname: str
+    line: int
+    platform: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One reason why something cannot be distributed, with its place."""
+
+    path: str
+    line: int
+    column: int
+    rule: str
+    message: str
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: {self.message} [{self.rule}]"
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What the parse says of one file."""
+
+    path: str
+    parsed: bool
+    functions: tuple[Tagged, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def findings_of(self, qualname: str) -> tuple[Finding, ...]:
+        """Return the findings that concern one function, or the whole file."""
+        return tuple(f for f in self.findings if f.function in ("", qualname) or not self.parsed)
+
+
+def parse_report(text: bytes) -> tuple[FileReport, ...]:
+    """Read the report of `python -m turbolift.closure find`."""
+    return tuple(
+        FileReport(
+            file["path"],
+            file["parsed"],
+            tuple(
+                Tagged(file["path"], f["qualname"], f["line"], f["platform"]) for f in file["functions"]
+            ),
+            tuple(
+                Finding(file["path"], f["line"], f["column"], f["rule"], f["message"], f["function"])
+                for f in file["findings"]
+            ),
+        )
+        for file in json.loads(text)["files"]
+    )
+
+
+def mentions(content: bytes) -> bool:
+    """Return whether a file is worth a parse: it names turbolift and uses a decorator."""
+    return b"turbolift" in content and b"@" in content
+
+
+def generated_name(file: str, qualname: str) -> str:
+    """Return the name of a function's target below its generator, unique over the files and classes of a directory."""
+    stem = file[:-3] if file.endswith(".py") else file
+    return f"{stem.replace(os.sep, '.')}.{qualname}" if qualname else f"{stem.replace(os.sep, '.')}.(unparsable)"
+
+
+def identity(stripped_path: str, qualname: str) -> str:
+    """Return `module:qualname` for a file below its source root.
+
+    >>> identity("pricing/quote.py", "quote")
+    'pricing.quote:quote'
+    """
+    parts = stripped_path[: -len(".py")].split("/")
+    if parts[-1] == "__init__":
+        parts.pop()
+    return f"{'.'.join(parts)}:{qualname}"
+
+
+def slug(function: str) -> str:
+    """Return a file name for a function: readable, and unique by a hash of the identity."""
+    text = re.sub(r"[^a-z0-9]+", "-", function.lower()).strip("-")
+    return f"{text[:48].strip('-')}-{hashlib.sha256(function.encode()).hexdigest()[:8]}"
+
+
+def package_path(spec_path: str, name: str) -> str:
+    """Return where `package` puts a function's layout below dist/."""
+    return os.path.join(spec_path, name)
+
+
+def blobs_link(path: str) -> str:
+    """Return the relative target of the `blobs` link in a layout at `path`: every distinct blob is in dist/ once."""
+    return os.path.relpath(SHARED_BLOBS, path)
+
+
+def canonical(document: Any) -> bytes:
+    """Return the canonical JSON of a document, as turbolift.spec does."""
+    return json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def pretty(document: Any) -> bytes:
+    """Return a document as people read it."""
+    return json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+@dataclass(frozen=True)
+class Closure:
+    """The files of one function, by layer, as (path in the layer, sha256)."""
+
+    shim: tuple[tuple[str, str], ...]
+    first_party: tuple[tuple[str, str], ...]
+    requirements: tuple[str, ...]
+
+
+def closure_digest(closure: Closure, resolved: Sequence[Mapping[str, Any]]) -> str:
+    """Return the digest of everything that can change what the function does: its files and its distributions."""
+    document = {
+        "files": sorted([path, sha] for path, sha in (*closure.shim, *closure.first_party)),
+        "distributions": sorted([d["name"], d["version"]] for d in resolved),
+    }
+    return "sha256:" + hashlib.sha256(canonical(document)).hexdigest()
+
+
+def function_spec(
+    describe: Mapping[str, Any],
+    *,
+    target: str,
+    source: str,
+    line: int,
+    closure: Closure,
+    resolved: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Render the function spec from what the built closure says of itself and what the rules know."""
+    return {
+        "version": 1,
+        "function": describe["function"],
+        "target": target,
+        "source": source,
+        "line": line,
+        "doc": describe.get("doc", ""),
+        "contract": describe["contract"],
+        "options": describe["options"],
+        "platform": describe["platform"],
+        "python": describe["python"],
+        "closure": {
+            "digest": closure_digest(closure, resolved),
+            "sources": sorted(path for path, _ in closure.first_party),
+            "requirements": sorted(f"{d['name']}=={d['version']}" for d in resolved),
+        },
+    }
+
+
+def version(image: str, spec: Mapping[str, Any]) -> str:
+    """Return a function's version: the sha256 of its image digest and its rendered spec."""
+    return hashlib.sha256(image.encode() + b"\n" + canonical(spec)).hexdigest()
+
+
+@dataclass(frozen=True)
+class BundleEntry:
+    """One function of a bundle."""
+
+    function: str
+    target: str
+    manifest: Mapping[str, Any] = field(hash=False)
+    spec: Mapping[str, Any] = field(hash=False)
+
+
+def bundle_files(deployment: str, platform: str | None, entries: Iterable[BundleEntry]) -> dict[str, bytes]:
+    """Return the small files of a bundle: its index, the layout's index and one spec a function.
+
+    Raises ValueError where two functions have one identity.
+    """
+    files: dict[str, bytes] = {}
+    functions = []
+    manifests = []
+    targets: dict[str, str] = {}
+    for entry in sorted(entries, key=lambda entry: entry.function):
+        if entry.function in targets:
+            raise ValueError(
+                f"two functions are both {entry.function}: {targets[entry.function]} and {entry.target}. The module path below "
+                "the source root and the name are a function's identity: rename one, or deploy them apart by the functions= field."
+            )
+        targets[entry.function] = entry.target
+        path = f"specs/{slug(entry.function)}.json"
+        files[path] = pretty(entry.spec)
+        manifests.append(
+            {**entry.manifest, "annotations": {"dev.turbolift.function": entry.function}}
+        )
+        functions.append(
+            {
+                "function": entry.function,
+                "target": entry.target,
+                "image": entry.manifest["digest"],
+                "spec": path,
+                "version": version(entry.manifest["digest"], entry.spec),
+            }
+        )
+    files["oci-layout"] = canonical({"imageLayoutVersion": "1.0.0"})
+    files["index.json"] = canonical(
+        {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": manifests,
+        }
+    )
+    files["bundle.json"] = pretty(
+        {"version": 1, "deployment": deployment, "platform": platform, "functions": functions}
+    )
+    return files
+
+
+def selected(spec_path: str, address: str, patterns: Sequence[str]) -> bool:
+    """Return whether a function's target is meant by one of the `functions=` patterns (none means all).
+
+    A pattern is `dir::` (the folder and those below), `dir:` (the folder) or an address.
+    """
+    if not patterns:
+        return True
+    for pattern in patterns:
+        pattern = pattern[2:] if pattern.startswith("//") else pattern
+        if pattern.endswith("::"):
+            folder = pattern[:-2].rstrip("/")
+            if not folder or spec_path == folder or spec_path.startswith(folder + "/"):
+                return True
+        elif pattern.endswith(":"):
+            if spec_path == pattern[:-1].rstrip("/"):
+                return True
+        elif address in (pattern, "//" + pattern):
+            return True
+    return False
+
+
+def builds_nothing(arguments: Sequence[str]) -> bool:
+    """Return whether the arguments of `run deploy` only ask or stop: then nothing is packaged first."""
+    words = [a for a in arguments if not a.startswith("-")]
+    return any(a in ("-h", "--help") for a in arguments) or any(word in QUERIES for word in words[:3])
