@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from pants.backend.python.util_rules.pex import PexRequest, VenvPex, VenvPexRequest
-from pants.backend.python.util_rules.pex_environment import PexEnvironment
+from pants.backend.python.util_rules.interpreter_constraints import InterpreterConstraints
+from pants.backend.python.util_rules.pex import VenvPex, VenvPexRequest
+from pants.backend.python.util_rules.pex_environment import PexEnvironment, PythonExecutable
 from pants.base.build_root import BuildRoot
 from pants.core.goals.run import RunFieldSet, RunInSandboxBehavior, RunRequest, RunSubsystem
 from pants.engine.fs import Digest, MergeDigests
@@ -46,8 +47,10 @@ async def prepare_deployer(
     _: DeployerRequest, turbolift: TurboliftSubsystem, pex_environment: PexEnvironment
 ) -> Deployer:
     complete = pex_environment.in_workspace()
-    venv, rooms = await MultiGet(
-        Get(VenvPex, VenvPexRequest(tool_pex_request("deploy", turbolift), complete)),
+    request = tool_pex_request("deploy", turbolift)
+    venv, python, rooms = await MultiGet(
+        Get(VenvPex, VenvPexRequest(request, complete)),
+        Get(PythonExecutable, InterpreterConstraints, request.interpreter_constraints),
         Get(Rooms, RoomsRequest(TOOL_ROOMS["deploy"])),
     )
     return Deployer(
@@ -55,7 +58,7 @@ async def prepare_deployer(
             digest=await Get(Digest, MergeDigests([venv.digest, rooms.digest])),
             args=(os.path.join("{chroot}", venv.pex.argv0), "-m", "turbolift.deploy"),
             extra_env={
-                **complete.environment_dict(python=venv.python),
+                **complete.environment_dict(python=python),
                 "PEX_EXTRA_SYS_PATH": os.path.join("{chroot}", ROOMS),
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
@@ -87,8 +90,6 @@ async def run_deployment(
         )
         args += ("--bundle={chroot}/__bundle",)
         immutable["__bundle"] = bundle.digest
-    elif field_set.platform.value:
-        args += (f"--default-platform={field_set.platform.value}",)
     return RunRequest(
         digest=deployer.digest,
         args=args,

@@ -41,7 +41,8 @@ def validate(kind: Kind, document: Any, *, source: str) -> dict[str, Any]:
     Raises DocumentError with the path of the first broken place.
     """
     # Importing jsonschema costs 0.2 s of CPU: only programs that read documents pay it.
-    import jsonschema
+    # Not inferred: those programs bring it, and a function's image has no use for it.
+    import jsonschema  # pants: no-infer-dep
 
     validator = jsonschema.Draft202012Validator(schema(kind))
     error = jsonschema.exceptions.best_match(validator.iter_errors(document))

@@ -1,0 +1,96 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The calling side: route table, connections, deadlines, retries.
+
+``call`` makes one remote call from a running event loop, ``run_blocking`` runs such a coroutine from code
+without one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Coroutine
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from turbolift.client.caller import Caller, Policy
+from turbolift.client.routes import SOURCE, Route, RouteSource, RouteTable, parse_table
+from turbolift.errors import NotRoutedError
+
+if TYPE_CHECKING:
+    from turbolift.contract import Contract
+
+__all__ = [
+    "Caller",
+    "Policy",
+    "Route",
+    "RouteSource",
+    "RouteTable",
+    "aclose",
+    "call",
+    "parse_table",
+    "run_blocking",
+    "where",
+]
+
+T = TypeVar("T")
+
+_caller: Caller | None = None
+_abandoned: list[Caller] = []
+
+
+def _default_caller() -> Caller:
+    """Return this process's caller. A forked child makes its own: connections cannot be shared."""
+    global _caller
+    if _caller is None:
+        from turbolift.client.aiohttp_transport import AiohttpTransport
+
+        transport = AiohttpTransport()
+        _caller = Caller(transport)
+        if not _abandoned:
+            os.register_at_fork(after_in_child=_abandon)
+    return _caller
+
+
+def _abandon() -> None:
+    global _caller
+    if _caller is not None:
+        _abandoned.append(_caller)
+        abandon = getattr(_caller.transport, "abandon", None)
+        _caller = None
+        if abandon is not None:
+            abandon()
+
+
+async def call(
+    function: str,
+    contract: Contract,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    timeout: float | EllipsisType | None = ...,
+    idempotent: bool | None = None,
+) -> Any:
+    """Call `function` (an identity) by the route table of this process; see ``Caller.call``."""
+    return await _default_caller().call(function, contract, args, kwargs, timeout=timeout, idempotent=idempotent)
+
+
+def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` on the background loop and wait for it."""
+    from turbolift.client.background import run_blocking as run
+
+    return run(coroutine)
+
+
+async def aclose() -> None:
+    """Close the connections of the running loop now, rather than at its end."""
+    if _caller is not None:
+        await _caller.transport.aclose()
+
+
+def where(function: str) -> str:
+    """Say where calls of `function` go now: ``runs at <endpoint>``, or that it has no route."""
+    try:
+        return f"runs at {SOURCE.table().route(function).endpoint}"
+    except NotRoutedError as error:
+        return f"has no route: {error}"

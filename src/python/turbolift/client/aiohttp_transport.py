@@ -1,0 +1,194 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The transport over aiohttp's client: a session for each event loop and endpoint, kept alive."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import warnings
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from yarl import URL
+
+from turbolift.client.transport import AnswerTooLargeError, BrokenError, NotSentError, Request, Response
+
+KEEPALIVE = 30.0
+"""Seconds that an idle connection is kept. Shorter than any server's idle time, so that it is we who close
+first.
+"""
+
+CONNECTIONS = 128
+"""Calls in flight to one endpoint from one loop; more wait here, where waiting is cheap."""
+
+_CHUNK = 256 * 1024
+_EXPECT_FROM = 1024 * 1024
+
+
+class _Pool:
+    """The connections of one loop to one endpoint."""
+
+    def __init__(self, endpoint: str) -> None:
+        connector: aiohttp.BaseConnector
+        if endpoint.startswith("unix://"):
+            connector = aiohttp.UnixConnector(
+                endpoint.removeprefix("unix://"), limit=CONNECTIONS, keepalive_timeout=KEEPALIVE
+            )
+            self.base = URL("http://localhost")
+        else:
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEPALIVE, ttl_dns_cache=10)
+            self.base = URL(endpoint)
+        self.session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        )
+        self.in_flight = 0
+        self.used = time.monotonic()
+
+    @contextmanager
+    def use(self) -> Iterator[None]:
+        self.in_flight += 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self.used = time.monotonic()
+
+
+class _Loop:
+    """All pools of one event loop, closed when the loop shuts its asynchronous generators down."""
+
+    def __init__(self) -> None:
+        self.pools: dict[str, _Pool] = {}
+        self._closer = self._close_at_end()
+
+    async def open(self) -> None:
+        # asyncio.run, its Runner and uvloop close the generators that a loop has seen before they close the
+        # loop: a generator that stands in its try block is the one hook for that moment.
+        await anext(self._closer)
+
+    async def _close_at_end(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            await self.close_all()
+
+    async def aclose(self) -> None:
+        await self._closer.aclose()
+
+    async def close_all(self) -> None:
+        pools, self.pools = list(self.pools.values()), {}
+        for pool in pools:
+            await pool.session.close()
+
+    async def pool(self, endpoint: str) -> _Pool:
+        pool = self.pools.get(endpoint)
+        if pool is None:
+            # Endpoints come and go with each rollout: a new one is the occasion to close those that nobody
+            # uses any more.
+            now = time.monotonic()
+            idle = [e for e, p in self.pools.items() if not p.in_flight and now - p.used > 2 * KEEPALIVE]
+            closing = [self.pools.pop(e) for e in idle]
+            pool = self.pools[endpoint] = _Pool(endpoint)
+            for old in closing:
+                await old.session.close()
+        return pool
+
+
+class AiohttpTransport:
+    """Implements Transport."""
+
+    def __init__(self) -> None:
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+
+    async def _pool(self, endpoint: str) -> _Pool:
+        loop = asyncio.get_running_loop()
+        mine = self._loops.get(loop)
+        if mine is None:
+            mine = self._loops[loop] = _Loop()
+            await mine.open()
+        return await mine.pool(endpoint)
+
+    async def send(self, endpoint: str, request: Request, *, max_answer: int) -> Response:
+        """Send one request; see Transport."""
+        pool = await self._pool(endpoint)
+        with pool.use():
+            size = sum(len(piece) for piece in request.body)
+            # In one piece where that is cheap to copy; aiohttp warns of large ones, with good reason.
+            data: Any = b"".join(request.body) if size < _CHUNK else _pieces(request.body)
+            headers = {**request.headers, "Content-Length": str(size)}
+            try:
+                async with pool.session.post(
+                    pool.base.join(URL(request.path, encoded=True)),
+                    data=data,
+                    headers=headers,
+                    allow_redirects=False,
+                    expect100=size >= _EXPECT_FROM,
+                ) as response:
+                    body = await _read(response, max_answer)
+                    return Response(response.status, response.headers, body)
+            except aiohttp.ClientConnectorError as error:
+                raise NotSentError(_reason(error)) from None
+            except aiohttp.ConnectionTimeoutError:
+                raise NotSentError("no connection within 10 s") from None
+            except (aiohttp.ClientError, OSError) as error:
+                raise BrokenError(_reason(error)) from None
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's connections.
+
+        Its sockets and its epoll are shared with it, so nothing may be shut down or unregistered here; the
+        descriptors are closed as the transports are collected, which would be told as a leak.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            for mine in self._loops.values():
+                for pool in mine.pools.values():
+                    connector: Any = pool.session.connector
+                    pool.session.detach()
+                    connector._conns.clear()
+                mine.pools.clear()
+
+    async def aclose(self) -> None:
+        """Close the sessions of the running loop."""
+        mine = self._loops.pop(asyncio.get_running_loop(), None)
+        if mine is not None:
+            await mine.aclose()
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "os_error", None) or error
+    return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
+
+
+async def _pieces(body: Any) -> AsyncIterator[bytes | bytearray | memoryview]:
+    for piece in body:
+        if len(piece) <= _CHUNK:
+            yield piece
+            continue
+        view = memoryview(piece).cast("B")
+        for start in range(0, len(view), _CHUNK):
+            yield view[start : start + _CHUNK]
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    size = response.content_length
+    if size is not None and size > limit:
+        response.close()
+        raise AnswerTooLargeError(limit, size)
+    chunks = []
+    got = 0
+    async for chunk in response.content.iter_any():
+        got += len(chunk)
+        if got > limit:
+            response.close()
+            raise AnswerTooLargeError(limit, None)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -1,0 +1,107 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""An event loop on a thread of its own, for blocking calls: connections outlive the calls."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import os
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class _Background:
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._main: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="turbolift-calls", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._stop.wait())
+
+    def submit(self, coroutine: Coroutine[Any, Any, T], context: contextvars.Context) -> Future[T]:
+        result: Future[T] = Future()
+
+        def start() -> None:
+            task = self._loop.create_task(coroutine, context=context)
+            task.add_done_callback(finish)
+            cancel.append(task)
+
+        def finish(task: asyncio.Task[T]) -> None:
+            if task.cancelled():
+                result.cancel()
+                result.set_running_or_notify_cancel()
+                return
+            error = task.exception()
+            if error is not None:
+                result.set_exception(error)
+            else:
+                result.set_result(task.result())
+
+        cancel: list[asyncio.Task[T]] = []
+        result.turbolift_cancel = lambda: self._loop.call_soon_threadsafe(  # type: ignore[attr-defined]
+            lambda: [task.cancel() for task in cancel]
+        )
+        self._loop.call_soon_threadsafe(start)
+        return result
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(5)
+
+
+_lock = threading.Lock()
+_current: _Background | None = None
+# A loop that belongs to the parent process is neither used nor closed here, nor collected.
+_abandoned: list[_Background] = []
+
+
+def _background() -> _Background:
+    global _current
+    with _lock:
+        if _current is None:
+            _current = _Background()
+            if not _abandoned:
+                atexit.register(_close)
+        return _current
+
+
+def _close() -> None:
+    if _current is not None:
+        _current.close()
+
+
+def _forget() -> None:
+    """In a forked child the thread does not exist, and the lock may have been held by it."""
+    global _lock, _current
+    _lock = threading.Lock()
+    if _current is not None:
+        _abandoned.append(_current)
+        _current = None
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run `coroutine` on the background loop, in a copy of this thread's context, and wait for it.
+
+    What interrupts the waiting (KeyboardInterrupt) cancels the call.
+    """
+    future = _background().submit(coroutine, contextvars.copy_context())
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            future.turbolift_cancel()  # type: ignore[attr-defined]
+        raise

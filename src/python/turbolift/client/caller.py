@@ -1,0 +1,309 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One call: encode, send within the deadline, send again where that is safe, decode or raise."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from turbolift.client.routes import SOURCE, Route, RouteTable
+from turbolift.client.transport import (
+    AnswerTooLargeError,
+    BrokenError,
+    NotSentError,
+    Request,
+    Response,
+    Transport,
+)
+from turbolift.contract import Payload
+from turbolift.errors import (
+    ConnectError,
+    ContractMismatchError,
+    DeadlineExceeded,
+    DecodeError,
+    MaybeExecuted,
+    PayloadTooLarge,
+    TurboliftError,
+    WireError,
+)
+from turbolift.wire import (
+    CONTRACT,
+    DEADLINE,
+    IDEMPOTENCY_KEY,
+    PROBLEM,
+    TRACEPARENT,
+    current_deadline,
+    current_trace,
+    decode_body,
+    encode_body,
+    function_path,
+    new_traceparent,
+    problem_to_exception,
+    write_deadline,
+)
+from turbolift.wire.problem import NOT_RUN, problem_kind
+
+if TYPE_CHECKING:
+    from turbolift.contract import Contract
+
+
+class Policy(NamedTuple):
+    """How a call is retried, always within its deadline. Seconds and counts.
+
+    A call that certainly did not run is sent again for `refused` seconds (the endpoint cannot be reached) or
+    `busy` seconds (it answers that it is full, starting or shutting down). A call that may have run is sent
+    again `resends` times, and only if the function is declared idempotent. Waits grow from `first` by
+    doubling up to `longest`, with jitter.
+    """
+
+    refused: float = 3.0
+    busy: float = 10.0
+    resends: int = 3
+    first: float = 0.02
+    longest: float = 1.0
+    max_answer: int = 256 * 1024 * 1024
+
+
+class Caller:
+    """Calls functions through a transport, by a route table that is looked up for each try."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        tables: Callable[[], RouteTable] = SOURCE.table,
+        policy: Policy | None = None,
+    ) -> None:
+        self.transport = transport
+        self.tables = tables
+        self.policy = policy or Policy()
+
+    async def call(
+        self,
+        function: str,
+        contract: Contract,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        timeout: float | EllipsisType | None = ...,
+        idempotent: bool | None = None,
+    ) -> Any:
+        """Call `function` (an identity) and return its result, or raise what it raised.
+
+        `timeout` (seconds; None for none) and `idempotent` override the route's. A deadline inherited from
+        the call that is being served here always holds.
+        """
+        route = self.tables().route(function)
+        seconds = route.timeout if timeout is ... else timeout
+        deadline = current_deadline()
+        if seconds is not None:
+            own = time.monotonic() + seconds
+            deadline = own if deadline is None else min(own, deadline)
+        payload = contract.encode_args(contract.bind(args, kwargs))
+        call = _Call(self, function, contract, payload, deadline, seconds, idempotent)
+        if deadline is None:
+            return await call.run(route)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            call.too_late("its deadline had passed before it was sent")
+        scope = asyncio.timeout(left)
+        try:
+            # Cancelling what is below closes the connection, which tells the server to stop.
+            async with scope:
+                return await call.run(route)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            call.too_late(None)
+
+
+class _Call:
+    """The state of one call over its tries."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        function: str,
+        contract: Contract,
+        payload: Payload,
+        deadline: float | None,
+        seconds: float | None,
+        idempotent: bool | None,
+    ) -> None:
+        self.transport = caller.transport
+        self.tables = caller.tables
+        self.policy = caller.policy
+        self.function = function
+        self.contract = contract
+        self.deadline = deadline
+        self.seconds = seconds
+        self.idempotent = idempotent
+        self.endpoint = ""
+        self.last: Exception | None = None
+        self.tries = 0
+        self.resent = 0
+        self.started = time.monotonic()
+        content_type, self.body = encode_body({"args": payload.json}, payload.parts)
+        self.path = function_path(function)
+        self.headers = {
+            "Content-Type": content_type,
+            CONTRACT: contract.digest,
+            TRACEPARENT: new_traceparent(current_trace()),
+            IDEMPOTENCY_KEY: f"{random.getrandbits(128):032x}",
+        }
+
+    async def run(self, route: Route) -> Any:
+        while True:
+            self.endpoint = route.endpoint
+            if route.contract != self.contract.digest:
+                raise ContractMismatchError(
+                    f"{self.function} at {self.endpoint} was deployed with another signature than the one "
+                    "called here: "
+                    f"ours is {self.contract.digest}, theirs {route.contract}; deploy again with "
+                    "'./pants run deploy'",
+                    function=self.function,
+                    endpoint=self.endpoint,
+                    ours=self.contract.digest,
+                    theirs=route.contract,
+                )
+            try:
+                response = await self.send()
+            except NotSentError as error:
+                self.last = ConnectError(
+                    f"{self.function}: cannot reach {self.endpoint}: {error}; the function did not run. "
+                    "Is it deployed? See './pants run deploy -- status'",
+                    function=self.function,
+                    endpoint=self.endpoint,
+                )
+                wait, window = 0.0, self.policy.refused
+            except BrokenError as error:
+                self.last = self.maybe(f"the connection to {self.endpoint} broke ({error})")
+                self.resend_or_raise(route)
+                wait, window = 0.0, self.policy.refused
+            except AnswerTooLargeError as error:
+                raise PayloadTooLarge(
+                    f"{self.function}: the answer of {self.endpoint} is larger than the limit of {error.limit} bytes",
+                    function=self.function,
+                    endpoint=self.endpoint,
+                    size=error.size,
+                    limit=error.limit,
+                ) from None
+            else:
+                answer = self.read(response)
+                if not isinstance(answer, _Again):
+                    return answer.value
+                self.last = answer.error
+                if isinstance(answer.error, MaybeExecuted):
+                    self.resend_or_raise(route)
+                wait, window = answer.retry_after, self.policy.busy
+            route = await self.next_route(route, wait, window)
+
+    async def send(self) -> Response:
+        # Said even where there is none: without the header the tag's own timeout holds, for foreign callers.
+        left = None if self.deadline is None else self.deadline - time.monotonic()
+        headers = {**self.headers, DEADLINE: write_deadline(left)}
+        self.tries += 1
+        return await self.transport.send(
+            self.endpoint, Request(self.path, headers, self.body), max_answer=self.policy.max_answer
+        )
+
+    def read(self, response: Response) -> _Value | _Again:
+        content_type = response.headers.get("Content-Type", "")
+        if response.status == 200:
+            tree, parts = self.decode(content_type, response)
+            if not isinstance(tree, dict) or tree.keys() != {"result"}:
+                self.not_turbolift(response)
+            return _Value(self.contract.decode_result(Payload(tree["result"], parts)))
+        if not content_type.startswith(PROBLEM):
+            self.not_turbolift(response)
+        document, _ = self.decode(content_type, response)
+        kind = problem_kind(document)
+        if not kind:
+            self.not_turbolift(response)
+        error = problem_to_exception(document, function=self.function, endpoint=self.endpoint, timeout=self.seconds)
+        if kind in NOT_RUN or kind == "worker-died":
+            return _Again(error, getattr(error, "retry_after", None) or 0.0)
+        raise error
+
+    def decode(self, content_type: str, response: Response) -> tuple[Any, Any]:
+        try:
+            return decode_body(content_type, response.body)
+        except DecodeError:
+            self.not_turbolift(response)
+
+    async def next_route(self, route: Route, retry_after: float, window: float) -> Route:
+        """Wait, and return the route to try next; raises the last error where trying has gone on for long
+        enough.
+        """
+        assert self.last is not None
+        if self.moved(route) is None:
+            # 20 ms, 40 ms ... with full jitter above half; what the server asks for is the least.
+            pause = min(self.policy.first * 2 ** (self.tries - 1), self.policy.longest)
+            pause = max(pause * random.uniform(0.5, 1.0), retry_after * random.uniform(1.0, 1.25))
+            if time.monotonic() + pause - self.started > window:
+                raise self.last
+            await asyncio.sleep(pause)
+        elif self.tries > 1:
+            # Two tables that take turns must not make a busy loop.
+            await asyncio.sleep(self.policy.first * random.uniform(0.5, 1.0))
+        return self.moved(route) or route
+
+    def moved(self, route: Route) -> Route | None:
+        """Return the route where the table has another one than `route` by now; a table that is gone is no
+        news.
+        """
+        try:
+            now = self.tables().route(self.function)
+        except TurboliftError:
+            return None
+        return now if now.endpoint != route.endpoint else None
+
+    def resend_or_raise(self, route: Route) -> None:
+        assert self.last is not None
+        again = route.idempotent if self.idempotent is None else self.idempotent
+        if not again or self.resent >= self.policy.resends:
+            raise self.last
+        self.resent += 1
+        # What may have run for a while says nothing about how long the endpoint has been out of reach.
+        self.started = time.monotonic()
+
+    def maybe(self, what: str) -> MaybeExecuted:
+        return MaybeExecuted(
+            f"{self.function}: {what} after the request was sent: it may or may not have run. Declare it "
+            "idempotent=True to have it sent again",
+            function=self.function,
+            endpoint=self.endpoint,
+        )
+
+    def too_late(self, what: str | None) -> NoReturn:
+        if what is None:
+            after = time.monotonic() - self.started
+            what = f"no result within {self.seconds if self.seconds is not None else round(after, 3)} s"
+            if self.last is not None:
+                what += f"; the last of {self.tries} tries: {self.last}"
+        raise DeadlineExceeded(
+            f"{self.function}: {what}", function=self.function, endpoint=self.endpoint, timeout=self.seconds
+        ) from self.last
+
+    def not_turbolift(self, response: Response) -> NoReturn:
+        excerpt = response.body[:200].decode("utf-8", "replace")
+        raise WireError(
+            f"{self.function}: {self.endpoint} answered with status {response.status} and "
+            f"{response.headers.get('Content-Type', 'no content type')!r}, which is not turbolift's: "
+            f"{excerpt!r}",
+            function=self.function,
+            endpoint=self.endpoint,
+        )
+
+
+class _Value(NamedTuple):
+    value: Any
+
+
+class _Again(NamedTuple):
+    error: Exception
+    retry_after: float

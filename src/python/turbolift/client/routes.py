@@ -1,0 +1,246 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The route table: which endpoint serves a function. Read again whenever its file was replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, NoReturn
+
+from turbolift.errors import ConfigurationError, DocumentError, NotRoutedError
+from turbolift.spec.state import deployment_dir, workspace_root
+
+ROUTES: Final = "TURBOLIFT_ROUTES"
+DEPLOYMENT: Final = "TURBOLIFT_DEPLOYMENT"
+FILE: Final = "routes.json"
+HOW: Final = "deploy with './pants run deploy', or run in process with TURBOLIFT=off"
+
+# The patterns of spec/schemas/route-table.json; a test holds this module and the schema equal.
+_IDENTITY = re.compile(r"^[^:\s]+:[^:\s]+$")
+_VERSION = re.compile(r"^[0-9a-f]{64}$")
+_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_ENDPOINT = re.compile(r"^(unix:///.+|https?://[^/]+)$")
+_TABLE_FIELDS = frozenset({"version", "deployment", "platform", "generation", "routes"})
+_ROUTE_FIELDS = frozenset({"version", "endpoint", "contract", "timeout", "idempotent"})
+
+
+class Route(NamedTuple):
+    """One entry: where a function is served, under which contract, and how long a call may take (seconds)."""
+
+    version: str
+    endpoint: str
+    contract: str
+    timeout: float | None = None
+    idempotent: bool = False
+
+
+class RouteTable(NamedTuple):
+    """A parsed table; ``source`` says where it was read from."""
+
+    deployment: str
+    platform: str
+    generation: int
+    routes: Mapping[str, Route]
+    source: str
+
+    def route(self, function: str) -> Route:
+        """Return the route of `function` (its identity), or raise NotRoutedError saying how to deploy."""
+        try:
+            return self.routes[function]
+        except KeyError:
+            raise NotRoutedError(
+                f"{function} has no route in {self.source} ({len(self.routes)} functions of deployment "
+                f"{self.deployment!r}): {HOW}",
+                function=function,
+            ) from None
+
+
+def parse_table(document: Any, source: str) -> RouteTable:
+    """Check a parsed document by hand (importing jsonschema is too dear for a caller) and return the table.
+
+    Accepts exactly what the JSON Schema accepts. Raises DocumentError with the path of the broken place.
+    """
+    table = _object(document, "$", source)
+    _fields(table, _TABLE_FIELDS, _TABLE_FIELDS, "$", source)
+    if not _is_number(table["version"]) or table["version"] != 1:
+        _broken(source, "$.version", f"must be 1, this turbolift knows no version {table['version']!r}")
+    routes = {}
+    for function, entry in _object(table["routes"], "$.routes", source).items():
+        path = f"$.routes[{function!r}]"
+        if not _IDENTITY.search(function):
+            _broken(source, path, "must be an identity as module:qualname")
+        routes[function] = _route(entry, path, source)
+    return RouteTable(
+        deployment=_text(table["deployment"], "$.deployment", source),
+        platform=_text(table["platform"], "$.platform", source),
+        generation=_generation(table["generation"], source),
+        routes=routes,
+        source=source,
+    )
+
+
+def _route(entry: Any, path: str, source: str) -> Route:
+    entry = _object(entry, path, source)
+    _fields(entry, _ROUTE_FIELDS, frozenset({"version", "endpoint", "contract"}), path, source)
+    timeout = entry.get("timeout")
+    if timeout is not None and (not _is_number(timeout) or not timeout > 0):
+        _broken(source, f"{path}.timeout", f"must be a positive number of seconds or null, not {timeout!r}")
+    idempotent = entry.get("idempotent", False)
+    if not isinstance(idempotent, bool):
+        _broken(source, f"{path}.idempotent", f"must be true or false, not {idempotent!r}")
+    return Route(
+        version=_matching(entry["version"], _VERSION, "64 hexadecimal digits", f"{path}.version", source),
+        endpoint=_matching(
+            entry["endpoint"], _ENDPOINT, "unix:///path or http://host:port", f"{path}.endpoint", source
+        ),
+        contract=_matching(entry["contract"], _DIGEST, "sha256:<64 hex>", f"{path}.contract", source),
+        timeout=None if timeout is None else float(timeout),
+        idempotent=idempotent,
+    )
+
+
+def _broken(source: str, path: str, what: str) -> NoReturn:
+    raise DocumentError(f"{source}: not a valid route table: at {path}: {what}", source=source, path=path)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _object(value: Any, path: str, source: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        _broken(source, path, f"must be an object, not {value!r:.80}")
+    return value
+
+
+def _fields(value: dict[str, Any], known: frozenset[str], required: frozenset[str], path: str, source: str) -> None:
+    missing = sorted(required - value.keys())
+    if missing:
+        _broken(source, path, f"{missing[0]!r} is missing")
+    unknown = sorted(value.keys() - known)
+    if unknown:
+        _broken(source, path, f"{unknown[0]!r} is not known here")
+
+
+def _text(value: Any, path: str, source: str) -> str:
+    if not isinstance(value, str) or not value:
+        _broken(source, path, f"must be a string that is not empty, not {value!r:.80}")
+    return value
+
+
+def _matching(value: Any, pattern: re.Pattern[str], form: str, path: str, source: str) -> str:
+    if not isinstance(value, str) or not pattern.search(value):
+        _broken(source, path, f"must be {form}, not {value!r:.120}")
+    return value
+
+
+def _generation(value: Any, source: str) -> int:
+    # As JSON Schema has it, 3.0 is an integer.
+    if not _is_number(value) or (isinstance(value, float) and not value.is_integer()) or value < 0:
+        _broken(source, "$.generation", f"must be a whole number, 0 or more, not {value!r:.80}")
+    return int(value)
+
+
+def _parse_text(text: str | bytes, source: str) -> RouteTable:
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DocumentError(
+            f"{source}:{error.lineno}:{error.colno}: this route table is not JSON: {error.msg}", source=source
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"{source}: this route table is not JSON: {error}", source=source) from None
+    return parse_table(document, source)
+
+
+class RouteSource:
+    """Finds, reads and caches the table: one ``stat`` a call, a read only where the file was replaced.
+
+    It follows the environment: ``TURBOLIFT_ROUTES`` (a path, or JSON that starts with ``{``), else the state
+    folder of the workspace around the current folder, where ``TURBOLIFT_DEPLOYMENT`` chooses among several
+    deployments.
+    """
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self._environ = os.environ if environ is None else environ
+        self._key: object = None
+        self._table: RouteTable | None = None
+        self._found: tuple[object, str] | None = None
+
+    def table(self) -> RouteTable:
+        """Return the table as it is now. Raises NotRoutedError where there is none, DocumentError where it is
+        broken.
+        """
+        given = self._environ.get(ROUTES)
+        if given and given.lstrip().startswith("{"):
+            if self._key != given or self._table is None:
+                self._table = _parse_text(given, ROUTES)
+                self._key = given
+            return self._table
+        return self._read(given or self._state_file())
+
+    def _read(self, path: str) -> RouteTable:
+        try:
+            found = os.stat(path)
+            key = (path, found.st_mtime_ns, found.st_ino, found.st_size)
+            if key == self._key and self._table is not None:
+                return self._table
+            # The file is replaced in one step, never written to: what is open is one whole version. Its own
+            # stat is the key.
+            with open(path, "rb") as file:
+                found = os.fstat(file.fileno())
+                text = file.read()
+        except FileNotFoundError:
+            raise NotRoutedError(f"there is no route table {path}: {HOW}") from None
+        except OSError as error:
+            raise DocumentError(f"{path}: cannot read this route table: {error.strerror}", source=path) from None
+        self._table = _parse_text(text, path)
+        self._key = (path, found.st_mtime_ns, found.st_ino, found.st_size)
+        return self._table
+
+    def _state_file(self) -> str:
+        environ = self._environ
+        key = (os.getcwd(), environ.get("XDG_STATE_HOME"), environ.get("HOME"))
+        if self._found is None or self._found[0] != key:
+            self._found = (key, _state_folder())
+        folder = self._found[1]
+        deployment = environ.get(DEPLOYMENT)
+        if deployment:
+            if "/" in deployment or deployment in (".", ".."):
+                raise ConfigurationError(f"{DEPLOYMENT}={deployment!r}: it must be the name of a deployment")
+            return os.path.join(folder, deployment, FILE)
+        # Looked for at each call: a second deployment makes the first one a guess.
+        names = _deployments(folder)
+        if not names:
+            raise NotRoutedError(f"no route table below {folder}: {HOW}")
+        if len(names) > 1:
+            raise NotRoutedError(
+                f"several deployments below {folder}: {', '.join(names)}; set {DEPLOYMENT} to one of them"
+            )
+        return os.path.join(folder, names[0], FILE)
+
+
+def _state_folder() -> str:
+    """Return the folder that holds the deployments of the workspace around the current folder."""
+    root = workspace_root()
+    if root is None:
+        raise NotRoutedError(
+            f"no route table: no pants.toml at or above {os.getcwd()}; set {ROUTES} to the table's path, "
+            "or run in process with TURBOLIFT=off"
+        )
+    return str(deployment_dir(root, "any").parent)
+
+
+def _deployments(folder: str) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted(name for name in names if os.path.exists(os.path.join(folder, name, FILE)))
+
+
+SOURCE: Final = RouteSource()
+"""The table that this process's environment names."""

@@ -1,0 +1,153 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""JSON text: strict both ways, bounded in depth.
+
+The standard library's ``json`` is the carrier: it keeps ints of any size, -0.0, the order of keys and lone
+surrogates. It is also lax (NaN literals, doubled keys, keys that become strings), which this module is not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from turbolift.errors import DecodeError, EncodeError
+
+MAX_DEPTH = 200
+"""Levels of JSON arrays and objects that one argument or result may have."""
+
+# An envelope (``{"args": {...}}``) around an argument has a few levels of its own.
+_TEXT_DEPTH = MAX_DEPTH + 16
+
+# Where a text is wrong is looked up at the speed of Python: only in a text that a person may have written.
+_LONG_TEXT = 1_000_000
+
+_LEAVES = frozenset({str, int, float, bool, type(None)})
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_NOT_BRACKETS = bytes(i for i in range(256) if i not in b"[]{}")
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+
+
+class Payload(NamedTuple):
+    """What travels: a JSON tree, and the raw parts that ``{"$part": n}`` in it stand for."""
+
+    json: Any
+    parts: Sequence[bytes | bytearray | memoryview]
+
+
+def dumps(tree: Any) -> bytes:
+    """Return `tree` (dict with str keys, list, str, int, float, bool, None) as compact JSON in ASCII.
+
+    Raises EncodeError for anything else, for NaN and infinities, and for more than MAX_DEPTH (+16) levels.
+    """
+    _check(tree)
+    try:
+        return _ENCODER.encode(tree).encode("ascii")
+    except ValueError as error:  # NaN, infinities, an int beyond sys.set_int_max_str_digits
+        raise EncodeError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise EncodeError("nested too deeply for the stack that is left at this call") from None
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, check_circular=False, allow_nan=False, separators=(",", ":"))
+
+
+def _check(tree: Any) -> None:
+    """Refuse what json would convert silently: keys that are not str, tuples, subclasses; and cycles by
+    their depth.
+    """
+    level = [tree]
+    depth = 0
+    while level:
+        deeper: list[Any] = []
+        for item in level:
+            kind = type(item)
+            if kind is list:
+                inner = item
+            elif kind is dict:
+                if not {*map(type, item)} <= {str}:
+                    raise EncodeError("not JSON: an object's keys must be str")
+                inner = item.values()
+            elif kind in _LEAVES:
+                continue
+            else:
+                raise EncodeError(f"not JSON: {kind.__name__}")
+            if not {*map(type, inner)} <= _LEAVES:
+                deeper.extend([v for v in inner if type(v) not in _LEAVES])
+        if deeper:
+            depth += 1
+            if depth >= _TEXT_DEPTH:
+                raise EncodeError(f"nested more than {_TEXT_DEPTH} levels deep, or holds itself")
+        level = deeper
+
+
+def loads(data: bytes | bytearray | memoryview | str) -> Any:
+    """Parse strict JSON (UTF-8). Raises DecodeError with line and column.
+
+    Refused: NaN and Infinity literals, an object with the same key twice, more than MAX_DEPTH (+16) levels.
+    """
+    try:
+        text = data if isinstance(data, str) else bytes(data).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"not JSON: not UTF-8 at byte {error.start}") from None
+    if text.count("[") + text.count("{") > _TEXT_DEPTH:
+        _check_depth(text)
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise DecodeError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except _Refused as error:
+        raise DecodeError(f"not strict JSON: {error}{_position(text, error.token)}") from None
+    except ValueError as error:  # an int beyond sys.set_int_max_str_digits
+        raise DecodeError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise DecodeError("not JSON: nested too deeply") from None
+
+
+class _Refused(Exception):
+    def __init__(self, message: str, token: str) -> None:
+        super().__init__(message)
+        self.token = token
+
+
+def _position(text: str, token: str) -> str:
+    """Where `token` (a literal, or a key that is there twice) is last written outside of other strings."""
+    if len(text) > _LONG_TEXT:
+        return ""
+    at = -1
+    for match in re.finditer(r'"(?:[^"\\]++|\\.)*+"|-?\b(?:NaN|Infinity)\b', text, re.DOTALL):
+        written = match[0]
+        if written == token or (written[0] == '"' and json.loads(written, strict=False) == token):
+            at = match.start()
+            if written[0] != '"':
+                break
+    if at < 0:
+        return ""
+    line = text.count("\n", 0, at) + 1
+    return f" at line {line}, column {at - text.rfind(chr(10), 0, at)}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise _Refused(f"key {twice!r} twice in one object", twice)
+    return result
+
+
+def _constant(literal: str) -> Any:
+    raise _Refused(f"{literal} is not JSON", literal)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+
+
+def _check_depth(text: str) -> None:
+    # At C speed: take out the strings, keep the brackets, and sum them up as +1 and -1.
+    brackets = _STRING.sub(b"", text.encode("utf-8", "surrogatepass")).translate(_STEPS, _NOT_BRACKETS)
+    if max(accumulate(memoryview(brackets).cast("b")), default=0) > _TEXT_DEPTH:
+        raise DecodeError(f"not JSON: nested more than {_TEXT_DEPTH} levels deep")

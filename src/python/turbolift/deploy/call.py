@@ -1,0 +1,117 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""``call``: one call by hand, as any HTTP client would make it, through the route table."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import struct
+import sys
+from typing import Any
+from urllib.parse import quote
+
+from turbolift.deploy.http import Answer, request
+from turbolift.errors import ConfigurationError, DeployError
+
+FRAMES = "application/vnd.turbolift.frames"
+_LATE = 5.0
+"""Seconds after the deadline that the server's own word about it is waited for."""
+
+
+def parse_arguments(text: str) -> dict[str, Any]:
+    """Return the named arguments in the JSON `text`. Raises ConfigurationError with line and column."""
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigurationError(
+            f"the arguments are not JSON: {error.msg} (line {error.lineno}, column {error.colno}): "
+            f"{text[:200]}"
+        ) from None
+    if not isinstance(document, dict):
+        raise ConfigurationError(
+            f"the arguments must be a JSON object by name, as '{{\"quantity\": 3}}', not {text[:200]}"
+        )
+    return document
+
+
+def call(function: str, route: dict[str, Any], arguments: dict[str, Any], *, timeout: float | None) -> int:
+    """Call `function` by its `route`; print the JSON of its result, or the problem on stderr. Returns the
+    exit code.
+    """
+    endpoint = route["endpoint"]
+    seconds = timeout if timeout is not None else route.get("timeout")
+    headers = {"Content-Type": "application/json"}
+    if seconds is not None:
+        headers["Turbolift-Deadline"] = f"{seconds:.6f}"
+    try:
+        answer = request(
+            endpoint,
+            "POST",
+            "/v1/functions/" + quote(function, safe=":."),
+            body=json.dumps({"args": arguments}).encode(),
+            headers=headers,
+            timeout=None if seconds is None else seconds + _LATE,
+        )
+    except TimeoutError:
+        raise DeployError(
+            f"{function}: no answer from {endpoint} within {seconds} s", function=function
+        ) from None
+    except ConnectionRefusedError:
+        raise _unreachable(function, endpoint, "nobody listens there") from None
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(function, endpoint, str(error) or type(error).__name__) from None
+    document = _document(answer, endpoint)
+    if answer.status == 200 and isinstance(document, dict) and "result" in document:
+        print(json.dumps(document["result"], ensure_ascii=False))
+        return 0
+    _complain(function, answer, document, endpoint)
+    return 1
+
+
+def _unreachable(function: str, endpoint: str, why: str) -> DeployError:
+    return DeployError(
+        f"{function}: cannot reach {endpoint}: {why}. Look with 'status' and 'logs'; deploy again to repair "
+        "it",
+        function=function,
+    )
+
+
+def _document(answer: Answer, endpoint: str) -> Any:
+    try:
+        if answer.headers.get("Content-Type", "").startswith(FRAMES):
+            return _join_frames(answer.body)
+        return json.loads(answer.body)
+    except (ValueError, struct.error, IndexError):
+        excerpt = answer.body[:200].decode("utf-8", "replace")
+        raise DeployError(
+            f"{endpoint} answered with status {answer.status}, and not with JSON: {excerpt!r}"
+        ) from None
+
+
+def _join_frames(body: bytes) -> Any:
+    """Return the document of a framed body, raw parts as ``{"$base64": ...}``."""
+    (size,) = struct.unpack_from(">I", body)
+    rest = memoryview(body)[4 + size :]
+    parts = []
+    while rest:
+        (length,) = struct.unpack_from(">Q", rest)
+        parts.append({"$base64": base64.b64encode(rest[8 : 8 + length]).decode()})
+        rest = rest[8 + length :]
+
+    def restore(item: dict[str, Any]) -> Any:
+        return parts[item["$part"]] if item.keys() == {"$part"} else item
+
+    return json.loads(body[4 : 4 + size], object_hook=restore)
+
+
+def _complain(function: str, answer: Answer, document: Any, endpoint: str) -> None:
+    problem = document if isinstance(document, dict) else {}
+    raised = problem.get("exception")
+    said = problem.get("detail") or problem.get("title") or f"status {answer.status} from {endpoint}"
+    if isinstance(raised, dict):
+        said = f"{said}: {raised['message']}" if raised.get("message") else said
+        if isinstance(raised.get("traceback"), str):
+            print(raised["traceback"].rstrip(), file=sys.stderr)
+    print(f"error: {said if said.startswith(function) else f'{function}: {said}'}", file=sys.stderr)

@@ -1,0 +1,263 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command line. Options that concern every command may stand before or after it; without a command it is
+``up``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from turbolift.deploy import commands, status
+from turbolift.deploy.bundle import check_deployment
+from turbolift.deploy.call import call, parse_arguments
+from turbolift.deploy.names import resolve
+from turbolift.deploy.session import Session, Settings
+from turbolift.deploy.view import View
+from turbolift.errors import ConfigurationError, TurboliftError
+from turbolift.spec import workspace_root
+
+_EPILOG = """\
+commands:
+  up (the default)         roll out the bundle: only what changed is replaced, and no call is lost
+  status [--json]          what serves now
+  logs FUNCTION            its output; -f follows it, -n N takes the last N lines
+  call FUNCTION JSON       call it: the arguments by name, the result on stdout
+  export FUNCTION FILE     its image as a tar for 'docker load'
+  routes                   the route table
+  rollback [FUNCTION]      back to the version before; without a function, all of them
+  down [FUNCTION...]       stop functions, or all; what is kept allows a rollback
+  prune [--dry-run]        remove images, layers and logs that nothing kept needs
+  destroy                  stop everything and remove all that is kept
+  COMMAND --help           more about one
+
+A FUNCTION is module:qualname, or any part of it that only one function has.
+
+  ./pants run deploy
+  ./pants run deploy -- --platform local
+  ./pants run deploy -- status --json
+  ./pants run deploy -- call quote '{"sku": "A-1", "quantity": 3}'
+  ./pants run deploy -- logs quote -f
+  ./pants run deploy -- rollback quote
+  ./pants run deploy -- down
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 1 after ``error: ...`` on stderr, 2 for a wrong command line,
+    130 or 143 when interrupted."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    shared = _shared()
+    options, rest = shared.parse_known_args(given)
+    if not rest and options.help:
+        shared.print_help()
+        return 0
+    name = rest.pop(0) if rest and not rest[0].startswith("-") else "up"
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        if name not in _COMMANDS:
+            raise ConfigurationError(
+                f"no command {name!r}; there is: {', '.join(_COMMANDS)}; --help says more"
+            )
+        parser = argparse.ArgumentParser(
+            prog=f"deploy {name}", description=_COMMANDS[name].__doc__, allow_abbrev=False
+        )
+        with View() as view:
+            return _COMMANDS[name](parser, ["--help"] if options.help else rest, options, view)
+    except TurboliftError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever reads our output has had enough; Python would complain when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except _TerminatedError:
+        print("terminated; what served before serves on", file=sys.stderr)
+        return 143
+    except KeyboardInterrupt:
+        print("interrupted; what served before serves on", file=sys.stderr)
+        return 130
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, with another exit code."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _TerminatedError
+
+
+def _shared() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deploy",
+        usage="%(prog)s [options] [COMMAND] [arguments]",
+        description="Deploy tagged functions, and look after them.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-h", "--help", action="store_true", help="this, or with a command, more about it")
+    add("--deployment", default="deploy", metavar="NAME", help="name of the deployment (deploy)")
+    add("--workspace", type=Path, metavar="DIR", help="root of the repository (default: around here)")
+    add("--bundle", type=Path, metavar="DIR", help="the packaged deployment; only up needs it")
+    add("--platform", metavar="KIND", help="where to run: local, or one that a distribution adds")
+    add("--wait", type=_seconds, default=60.0, metavar="S", help="seconds to wait for another run (60)")
+    add("--ready-timeout", type=_seconds, default=60.0, metavar="S", help="seconds for a start (60)")
+    add("--grace", type=_seconds, default=30.0, metavar="S", help="seconds for running calls at a stop (30)")
+    add("--retire-after", type=_seconds, default=1.0, metavar="S", help="seconds from switch to stop (1)")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return value
+
+
+def _session(options: argparse.Namespace, say: Callable[[str], None]) -> Session:
+    workspace = options.workspace or workspace_root()
+    if workspace is None:
+        raise ConfigurationError(f"no pants.toml at or above {os.getcwd()}: give --workspace DIR")
+    if not workspace.is_dir():
+        raise ConfigurationError(f"--workspace {workspace}: no such folder")
+    return Session(
+        Settings(
+            workspace.resolve(),
+            check_deployment(options.deployment),
+            options.bundle,
+            options.platform,
+            options.wait,
+            options.ready_timeout,
+            options.grace,
+            options.retire_after,
+        ),
+        say,
+    )
+
+
+_Parser = argparse.ArgumentParser
+_Run = Callable[[_Parser, Sequence[str], argparse.Namespace, View], int]
+
+
+def _up(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Roll out the bundle: start new versions beside the old, wait until all are ready, switch the route
+    table in one write, then let the old ones finish and stop them. If one does not start, nothing is
+    switched."""
+    parser.parse_args(argv)
+    commands.up(_session(options, view.say), view)
+    return 0
+
+
+def _status(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Show what serves now."""
+    parser.add_argument("--json", action="store_true", help="one JSON list, and nothing else, on stdout")
+    mine = parser.parse_args(argv)
+    status.show(_session(options, view.say), as_json=mine.json)
+    return 0
+
+
+def _logs(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Print the output of a function."""
+    parser.add_argument("function")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as it comes, until Ctrl-C")
+    parser.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="the last N lines (100)")
+    mine = parser.parse_args(argv)
+    session = _session(options, view.say)
+    _, serving = session.serving(mine.function)
+    platform = session.platforms()[serving.instance.platform]
+    try:
+        for line in platform.logs(serving.instance, lines=max(mine.lines, 0), follow=mine.follow):
+            print(line, flush=mine.follow)
+    except KeyboardInterrupt:
+        if not mine.follow:
+            raise
+    return 0
+
+
+def _call(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Call a function through the route table; print the JSON of its result."""
+    parser.add_argument("function")
+    parser.add_argument(
+        "arguments", nargs="?", default="{}", help="JSON object of the arguments by name ({})"
+    )
+    parser.add_argument("--timeout", type=_seconds, metavar="S", help="seconds for the call (as tagged)")
+    mine = parser.parse_args(argv)
+    session = _session(options, view.say)
+    routes = session.state.table()["routes"] if session.state.exists() else {}
+    function = resolve(mine.function, routes)
+    return call(function, routes[function], parse_arguments(mine.arguments), timeout=mine.timeout)
+
+
+def _export(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Write a function's image as one tar that 'docker load -i' and 'podman load -i' take."""
+    parser.add_argument("function")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--tag", metavar="NAME[:TAG]", help="what the engine will call it")
+    mine = parser.parse_args(argv)
+    commands.export(_session(options, view.say), mine.function, mine.file, mine.tag)
+    return 0
+
+
+def _routes(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Print the route table: what TURBOLIFT_ROUTES takes, by path or as text."""
+    parser.parse_args(argv)
+    status.show_routes(_session(options, view.say))
+    return 0
+
+
+def _rollback(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Go back to the version before, rolled out as any other; once more goes forward again."""
+    parser.add_argument("function", nargs="?", help="this one alone (default: all, as they were before)")
+    mine = parser.parse_args(argv)
+    commands.rollback(_session(options, view.say), view, mine.function)
+    return 0
+
+
+def _down(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Stop functions and take them out of the route table. What is kept allows 'rollback'."""
+    parser.add_argument("functions", nargs="*", metavar="FUNCTION")
+    mine = parser.parse_args(argv)
+    commands.down(_session(options, view.say), view, mine.functions)
+    return 0
+
+
+def _prune(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Remove images, unpacked layers and logs that neither what serves nor a rollback needs."""
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    mine = parser.parse_args(argv)
+    commands.prune(_session(options, view.say), dry_run=mine.dry_run)
+    return 0
+
+
+def _destroy(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Stop everything, and remove the deployment's folder and the layers that no other deployment uses."""
+    parser.parse_args(argv)
+    commands.destroy(_session(options, view.say), view)
+    return 0
+
+
+_COMMANDS: dict[str, _Run] = {
+    "up": _up,
+    "status": _status,
+    "logs": _logs,
+    "call": _call,
+    "export": _export,
+    "routes": _routes,
+    "rollback": _rollback,
+    "down": _down,
+    "prune": _prune,
+    "destroy": _destroy,
+}

@@ -1,0 +1,195 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands that change a deployment do: up, rollback, down, destroy, prune."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from turbolift.deploy import bundle as bundles
+from turbolift.deploy import files, registry, store
+from turbolift.deploy.names import resolve
+from turbolift.deploy.plan import Action, Step, summary
+from turbolift.deploy.platform import Release, Removal
+from turbolift.deploy.rollout import Rollout, every, stop_serving
+from turbolift.deploy.session import Session
+from turbolift.deploy.state import Generation, State
+from turbolift.deploy.view import View
+from turbolift.errors import ConfigurationError, DeployError, DocumentError
+
+
+def up(session: Session, view: View) -> None:
+    """Roll the bundle out."""
+    settings = session.settings
+    if settings.bundle is None:
+        raise ConfigurationError(
+            "up needs --bundle DIR, a deployment's package; './pants run deploy' builds it and passes it"
+        )
+    given = bundles.read(settings.bundle, platform=settings.platform)
+    registry.check((one.function, one.platform) for one in given.releases)
+
+    def bring(releases: Sequence[Release]) -> None:
+        copied = sum(
+            store.keep(given.images, session.store, digest) for digest in sorted({x.image for x in releases})
+        )
+        if copied:
+            view.say(f"copied {_size(copied)} of images")
+
+    with session.alone("up"):
+        steps, generation = asyncio.run(_rollout(session, view).run(given.releases, bring=bring))
+    view.close()
+    _tell(session, steps, generation)
+
+
+def rollback(session: Session, view: View, given: str | None) -> None:
+    """Go back: one function to its last other version, or all to the last generation with other versions."""
+    with session.alone("rollback"):
+        current = session.state.current()
+        wanted = _before(session.state, current, given)
+        for one in wanted:
+            if not store.has(session.store, one.image):
+                raise DeployError(
+                    f"{one.function}: the image of {one.version[:10]} was pruned: deploy it again"
+                )
+        steps, generation = asyncio.run(_rollout(session, view).run(wanted))
+    view.close()
+    _tell(session, steps, generation)
+
+
+def down(session: Session, view: View, given: Sequence[str]) -> None:
+    """Stop functions (all if none is given): out of the table first. State is kept."""
+    if not session.folder.is_dir():
+        print(f"nothing is deployed as {session.settings.deployment!r}")
+        return
+    with session.alone("down"):
+        asyncio.run(_down(session, view, given))
+
+
+async def _down(session: Session, view: View, given: Sequence[str]) -> None:
+    platforms = session.platforms()
+    try:
+        current = session.state.current()
+    except DocumentError as error:
+        if given:
+            raise
+        view.say(f"note: {error}")
+        current = Generation()
+    names = [resolve(one, current.serving) for one in given] or sorted(current.serving)
+    if names:
+        view.say(f"stopping {', '.join(names)}")
+        await stop_serving(
+            session.state, platforms, current, names, retire_after=session.settings.retire_after
+        )
+    if not given:
+        # And what no table names: a killed run may have left it.
+        for kind in session.state.platforms():
+            await every(*(platforms[kind].stop(one) for one in platforms[kind].instances()))
+    for name in names:
+        print(f"{name}  stopped")
+    rest = len(current.serving) - len(names)
+    print(f"{rest} function{'' if rest == 1 else 's'} left in {session.state.routes}")
+
+
+def destroy(session: Session, view: View) -> None:
+    """Stop everything and remove all that the deployment keeps."""
+    if not session.folder.is_dir():
+        print(f"nothing is deployed as {session.settings.deployment!r}")
+        return
+    with session.alone("destroy"):
+        asyncio.run(_down(session, view, ()))
+        platforms = session.platforms()
+        size = files.size_of(session.folder)
+        for kind in session.state.platforms():
+            platforms[kind].destroy()
+        files.remove(session.folder)
+        with contextlib.suppress(OSError):
+            session.folder.parent.rmdir()
+    print(f"removed {session.folder} ({_size(size)})")
+
+
+def prune(session: Session, *, dry_run: bool) -> None:
+    """Remove what neither the current generation nor a rollback from it needs."""
+    if not session.folder.is_dir():
+        print(f"nothing is deployed as {session.settings.deployment!r}")
+        return
+    with session.alone("prune"):
+        keep = session.state.kept()
+        platforms = session.platforms()
+        removed: list[Removal] = store.prune(session.store, [one.image for one in keep], dry_run=dry_run)
+        for kind in session.state.platforms():
+            removed += platforms[kind].prune(keep, dry_run=dry_run)
+    for one in removed:
+        print(f"{one.what:14}  {_size(one.size):>9}  {one.path}")
+    verb = "would free" if dry_run else "freed"
+    print(
+        f"{verb} {_size(sum(one.size for one in removed))} in {len(removed)} file{'s' * (len(removed) != 1)}"
+    )
+
+
+def export(session: Session, given: str, out: Path, tag: str | None) -> None:
+    """Write a function's image as a tar that Docker and podman load."""
+    # Importing it costs the compressor that only builds need.
+    from turbolift.deploy.names import slug
+    from turbolift.image.export import export as write
+
+    _, serving = session.serving(given)
+    release = serving.release
+    tag = tag or f"{slug(release.function)}:{release.version[:12]}"
+    write(session.store, release.image, tag, out)
+    print(f"{out}: {release.function} {release.version[:10]} as {tag}")
+    print(f"docker load -i {shlex.quote(str(out))}")
+
+
+def _rollout(session: Session, view: View) -> Rollout:
+    settings = session.settings
+    return Rollout(
+        session.state,
+        session.platforms(),
+        view,
+        ready_timeout=settings.ready_timeout,
+        retire_after=settings.retire_after,
+    )
+
+
+def _before(state: State, current: Generation, given: str | None) -> list[Release]:
+    """Return the releases that a rollback wants to serve. Raises DeployError where there is nothing to go
+    back to.
+    """
+    releases = current.releases()
+    if given is not None:
+        function = resolve(given, {*releases, *current.before})
+        if function not in current.before:
+            raise DeployError(f"{function}: no earlier version of it is kept", function=function)
+        releases[function] = current.before[function]
+        return list(releases.values())
+    former = None if current.rollback is None else state.generation(current.rollback)
+    if former is None:
+        raise DeployError("there is no earlier generation to go back to: nothing was rolled out twice yet")
+    return list(former.releases().values())
+
+
+def _tell(session: Session, steps: Sequence[Step], generation: Generation) -> None:
+    """Say what was done, and how to use it."""
+    print(f"{summary(steps)}; route table {generation.number}: {session.state.routes}")
+    retired = [step.function for step in steps if step.action is Action.RETIRED]
+    if retired:
+        print(f"retired (renamed, deleted or left out): {', '.join(retired)}")
+    if not generation.serving:
+        return
+    siblings = len(list(session.folder.parent.glob("*/routes.json")))
+    name = f"TURBOLIFT_DEPLOYMENT={session.settings.deployment} " if siblings > 1 else ""
+    print(f"call it from here:   {name}TURBOLIFT=on ./pants run PATH/TO:APP")
+    print(
+        f"call it elsewhere:   TURBOLIFT=on TURBOLIFT_ROUTES={shlex.quote(str(session.state.routes))} COMMAND"
+    )
+
+
+def _size(size: int) -> str:
+    for unit, length in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= length:
+            return f"{size / length:.1f} {unit}"
+    return f"{size} B"

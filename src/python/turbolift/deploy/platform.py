@@ -1,0 +1,172 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The seam between a rollout and what runs functions: platforms implement it, the rollout knows nothing else
+of them.
+
+A platform of your own is a class that takes a `Host` and has the methods of `Platform`, announced by the
+entry point group ``turbolift.platforms`` of your distribution::
+
+    [project.entry-points."turbolift.platforms"]
+    lambda = "acme.turbolift_lambda:LambdaPlatform"
+
+The entry point's name is the kind: what ``describe()`` of the platform in the tag, ``platform=`` of the
+deployment or ``--platform`` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from turbolift.errors import DeployError
+from turbolift.image.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One function at one version: all that a platform needs to run it.
+
+    ``image`` is the digest of its manifest in the store, ``spec`` the whole function spec, ``platform`` the
+    kind that was chosen for it.
+    """
+
+    function: str
+    version: str
+    image: str
+    platform: str
+    spec: dict[str, Any]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the function's tag."""
+        found: dict[str, Any] = self.spec["options"]
+        return found
+
+    @property
+    def contract(self) -> str:
+        """The digest of the function's contract."""
+        found: str = self.spec["contract"]["digest"]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A release that was started: ``id`` is the platform's own name for it, ``endpoint`` goes into the route
+    table.
+    """
+
+    id: str
+    function: str
+    version: str
+    platform: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of an instance now. ``pid`` where it is a process here; ``since`` in seconds since 1970.
+    """
+
+    alive: bool
+    ready: bool
+    pid: int | None = None
+    restarts: int = 0
+    since: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Something that `prune` removes (or would): what it is, where, and its size in bytes."""
+
+    what: str
+    path: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a deployment gives its platforms.
+
+    ``state`` is the deployment's own folder (0700), ``store`` the images (every blob in it verified),
+    ``routes`` the path of the route table, ``say`` reports progress to a person (a line at a time), ``drain``
+    is how many seconds an instance gets to finish its calls when it is stopped.
+    """
+
+    workspace: Path
+    deployment: str
+    state: Path
+    store: Layout
+    routes: Path
+    say: Callable[[str], None]
+    drain: float
+
+
+class StartError(DeployError):
+    """An instance did not become ready.
+
+    Attributes: ``function``, ``reason`` (one line: exit code, signal, timeout ...), ``log`` (its last lines).
+    """
+
+    def __init__(self, function: str, reason: str, *, log: Sequence[str] = (), advice: str = "") -> None:
+        lines = "".join(f"\n    {line}" for line in log)
+        shown = f"; its last lines:{lines}" if lines else ""
+        super().__init__(
+            f"{function}: {reason}{shown}" + (f"\n  {advice}" if advice else ""), function=function
+        )
+        self.reason = reason
+        self.log = tuple(log)
+
+
+class Platform(Protocol):
+    """What runs functions. Made once a run, from a `Host`; every method may raise DeployError."""
+
+    kind: str
+
+    async def prepare(self, releases: Sequence[Release]) -> None:
+        """Make ready what `releases` need before any of them starts: unpack, push, check permissions."""
+        ...
+
+    async def start(self, release: Release) -> Instance:
+        """Start `release` beside whatever runs already, and return as soon as it is recorded durably.
+
+        What was started must be listed by `instances` from then on, even if this program is killed the moment
+        after.
+        """
+        ...
+
+    async def wait_ready(self, instance: Instance, timeout: float) -> None:
+        """Return when `instance` answers calls; raises StartError when it ended, or not within `timeout`
+        seconds.
+        """
+        ...
+
+    async def health(self, instance: Instance) -> Health:
+        """Return what is known of `instance` now; never waits longer than a few seconds."""
+        ...
+
+    async def stop(self, instance: Instance) -> None:
+        """Let `instance` finish its calls (`Host.drain` seconds at most), end it, and forget it. Idempotent.
+        """
+        ...
+
+    def instances(self) -> list[Instance]:
+        """Return all that this deployment has started here and not stopped, also what an interrupted run
+        left.
+        """
+        ...
+
+    def logs(self, instance: Instance, *, lines: int, follow: bool) -> Iterator[str]:
+        """Yield the last `lines` lines of the function's output; with `follow`, then new ones as they come.
+        """
+        ...
+
+    def prune(self, keep: Sequence[Release], *, dry_run: bool) -> list[Removal]:
+        """Remove what no release in `keep` needs, and say what; with `dry_run` only say it."""
+        ...
+
+    def destroy(self) -> None:
+        """Remove what the platform keeps outside of the deployment's state folder; nothing runs any more."""
+        ...

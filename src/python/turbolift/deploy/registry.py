@@ -1,0 +1,92 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Which platforms there are: those in this package, and those that other distributions announce."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
+
+from turbolift.deploy.platform import Host, Platform
+from turbolift.errors import ConfigurationError, DeployError
+
+GROUP = "turbolift.platforms"
+
+_OWN = {"local": ("turbolift.deploy.local", "LocalPlatform")}
+_PLANNED = ("docker", "k8s")
+
+
+def known() -> list[str]:
+    """Return the kinds that can be chosen now."""
+    return sorted({*_OWN, *(one.name for one in _announced())})
+
+
+def check(kinds: Iterable[tuple[str, str]]) -> None:
+    """Check pairs of (function, kind). Raises ConfigurationError for a kind that no program is there for."""
+    available = known()
+    missing: dict[str, list[str]] = {}
+    for function, kind in kinds:
+        if kind not in available:
+            missing.setdefault(kind, []).append(function)
+    for kind, functions in missing.items():
+        some = ", ".join(functions[:3]) + (f" and {len(functions) - 3} more" if len(functions) > 3 else "")
+        why = (
+            f"this turbolift cannot deploy to {kind!r} yet"
+            if kind in _PLANNED
+            else f"there is no platform {kind!r} here (a distribution may announce it by the entry point "
+            f"group {GROUP!r})"
+        )
+        raise ConfigurationError(
+            f"{some}: {why}. Pass --platform local to run on this machine, or set platform= of the "
+            f"deployment; there is: {', '.join(available)}"
+        )
+
+
+def make(kind: str, host: Host) -> Platform:
+    """Return the platform `kind` for the deployment `host`."""
+    if kind in _OWN:
+        module, name = _OWN[kind]
+        factory: Callable[[Host], Platform] = getattr(importlib.import_module(module), name)
+        return factory(host)
+    for one in _announced():
+        if one.name == kind:
+            return _load(one, host)
+    check([(f"deployment {host.deployment!r}", kind)])
+    raise AssertionError(kind)
+
+
+def _announced() -> list[EntryPoint]:
+    return list(entry_points(group=GROUP))
+
+
+def _load(one: EntryPoint, host: Host) -> Platform:
+    origin = (
+        f"platform {one.name!r} ({one.value}, of {one.dist.name if one.dist else 'an unknown distribution'})"
+    )
+    try:
+        factory = one.load()
+    except Exception as error:
+        raise DeployError(f"{origin} cannot be loaded: {type(error).__name__}: {error}") from error
+    missing = [
+        name
+        for name in (
+            "prepare",
+            "start",
+            "wait_ready",
+            "health",
+            "stop",
+            "instances",
+            "logs",
+            "prune",
+            "destroy",
+        )
+        if not callable(getattr(factory, name, None))
+    ]
+    if missing:
+        raise DeployError(
+            f"{origin} has no {', '.join(missing)}: see turbolift.deploy.platform.Platform for what it "
+            "must have"
+        )
+    platform: Platform = factory(host)
+    return platform

@@ -1,0 +1,235 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a deployment remembers: its generations, and the route table that says which of them is current.
+
+Files in the deployment's folder: ``routes.json`` (what callers read; its replacement is the moment of a
+switch), ``generations/<n>.json`` (what the table of generation n stands for; written before it), ``blobs/``
+(images), ``lock``, and what platforms keep there. A generation that no table ever named is what a killed run
+left, and is overwritten by the next.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from turbolift import spec
+from turbolift.deploy import files
+from turbolift.deploy.platform import Instance, Release
+from turbolift.errors import DeployError, DocumentError
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A release and the instance that serves it."""
+
+    release: Release
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one route table stands for.
+
+    ``before`` holds each function's last other release (also that of a retired function), ``rollback`` the
+    number of the last generation with other versions, ``created`` seconds since 1970.
+    """
+
+    number: int = 0
+    serving: Mapping[str, Serving] = field(default_factory=dict)
+    before: Mapping[str, Release] = field(default_factory=dict)
+    rollback: int | None = None
+    created: float = 0.0
+
+    def releases(self) -> dict[str, Release]:
+        """Return what is served, by function."""
+        return {name: one.release for name, one in self.serving.items()}
+
+    def versions(self) -> dict[str, tuple[str, str]]:
+        """Return (version, platform) by function: equal ones are no rollout."""
+        return {name: (one.release.version, one.release.platform) for name, one in self.serving.items()}
+
+
+class State:
+    """The state of one deployment on disk."""
+
+    def __init__(self, folder: Path, deployment: str) -> None:
+        self.folder = folder
+        self.deployment = deployment
+        self.routes = folder / "routes.json"
+
+    def exists(self) -> bool:
+        """Return whether anything was ever deployed."""
+        return self.routes.is_file()
+
+    def current(self) -> Generation:
+        """Return the generation that the route table names; an empty one where there is none.
+
+        Raises DocumentError where the table or its generation is broken.
+        """
+        if not self.exists():
+            return Generation()
+        number = self.table()["generation"]
+        try:
+            return self._read(int(number))
+        except DocumentError as error:
+            raise DocumentError(
+                f"{error}. The route table {self.routes} is of this generation: './pants run deploy' makes "
+                "both anew",
+                source=error.source,
+                path=error.path,
+            ) from None
+
+    def table(self) -> dict[str, Any]:
+        """Return the route table. Raises DocumentError."""
+        return spec.load("route-table", self.routes)
+
+    def generation(self, number: int) -> Generation | None:
+        """Return a kept generation, or None."""
+        return self._read(number) if self._path(number).is_file() else None
+
+    def last_number(self) -> int:
+        """Return the highest number that was ever used, also by a run that was killed."""
+        return max((int(path.stem) for path in self._path(0).parent.glob("[0-9]*.json")), default=0)
+
+    def platforms(self) -> list[str]:
+        """Return the kinds of platform that this deployment ever started something on."""
+        return sorted(path.name for path in (self.folder / "platforms").glob("*"))
+
+    def note_platform(self, kind: str) -> None:
+        """Remember durably that something is about to be started on a platform."""
+        path = self.folder / "platforms" / kind
+        if not path.exists():
+            files.private_dir(path.parent)
+            path.touch(mode=0o600)
+            files.sync_dir(path.parent)
+
+    def kept(self) -> list[Release]:
+        """Return every release that the current generation, or a rollback from it, needs."""
+        current = self.current()
+        releases = [*current.releases().values(), *current.before.values()]
+        former = None if current.rollback is None else self.generation(current.rollback)
+        return [*releases, *(former.releases().values() if former else ())]
+
+    def switch(self, former: Generation, serving: Mapping[str, Serving]) -> Generation:
+        """Make `serving` current instead of `former`: one new generation, then one new table. Returns the
+        generation.
+        """
+        changed = {
+            name: (one.release.version, one.release.platform) for name, one in serving.items()
+        } != former.versions()
+        before = dict(former.before)
+        for name, old in former.serving.items():
+            new = serving.get(name)
+            if new is None or new.release.version != old.release.version:
+                before[name] = old.release
+        for name, one in serving.items():
+            if name in before and before[name].version == one.release.version:
+                del before[name]
+        number = max(former.number, self.last_number() if former.number == 0 else 0) + 1
+        generation = Generation(
+            number,
+            dict(serving),
+            before,
+            (former.number or None) if changed else former.rollback,
+            time.time(),
+        )
+        self._write(generation)
+        files.write(self.routes, _pretty(self._table(generation)))
+        for path in self._path(0).parent.glob("[0-9]*.json"):
+            if int(path.stem) not in (generation.number, generation.rollback):
+                path.unlink()
+        return generation
+
+    def _table(self, generation: Generation) -> dict[str, Any]:
+        kinds = sorted({one.release.platform for one in generation.serving.values()})
+        routes = {
+            name: {
+                "version": one.release.version,
+                "endpoint": one.instance.endpoint,
+                "contract": one.release.contract,
+                "timeout": one.release.options.get("timeout"),
+                "idempotent": bool(one.release.options.get("idempotent", False)),
+            }
+            for name, one in sorted(generation.serving.items())
+        }
+        document = {
+            "version": 1,
+            "deployment": self.deployment,
+            "platform": "+".join(kinds) or "none",
+            "generation": generation.number,
+            "routes": routes,
+        }
+        return spec.validate("route-table", document, source=f"{self.routes} (not written)")
+
+    def _path(self, number: int) -> Path:
+        return self.folder / "generations" / f"{number:06}.json"
+
+    def _write(self, generation: Generation) -> None:
+        document = {
+            "version": 1,
+            "generation": generation.number,
+            "rollback": generation.rollback,
+            "created": generation.created,
+            "serving": {
+                name: {"release": _release_json(one.release), "instance": _instance_json(one.instance)}
+                for name, one in generation.serving.items()
+            },
+            "before": {name: _release_json(one) for name, one in generation.before.items()},
+        }
+        path = self._path(generation.number)
+        files.private_dir(path.parent)
+        files.write(path, _pretty(document))
+
+    def _read(self, number: int) -> Generation:
+        path = self._path(number)
+        try:
+            document = json.loads(path.read_text("utf-8"))
+            if document["version"] != 1:
+                raise DeployError(f"{path}: written by another turbolift (version {document['version']!r})")
+            return Generation(
+                document["generation"],
+                {
+                    name: Serving(Release(**one["release"]), Instance(**one["instance"]))
+                    for name, one in document["serving"].items()
+                },
+                {name: Release(**one) for name, one in document["before"].items()},
+                document["rollback"],
+                document["created"],
+            )
+        except OSError as error:
+            raise DocumentError(
+                f"{path}: cannot read this generation: {error.strerror}", source=str(path)
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DocumentError(
+                f"{path}: not a generation of a deployment: {error!r}", source=str(path)
+            ) from None
+
+
+def _release_json(one: Release) -> dict[str, Any]:
+    return {
+        "function": one.function,
+        "version": one.version,
+        "image": one.image,
+        "platform": one.platform,
+        "spec": one.spec,
+    }
+
+
+def _instance_json(one: Instance) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "function": one.function,
+        "version": one.version,
+        "platform": one.platform,
+        "endpoint": one.endpoint,
+    }
+
+
+def _pretty(document: Any) -> bytes:
+    return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"

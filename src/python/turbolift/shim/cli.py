@@ -1,0 +1,179 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: serve a function, or describe it."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from turbolift.errors import UnsupportedTypeError
+from turbolift.shim import early, log
+from turbolift.shim.describe import describe, write
+from turbolift.shim.listen import Listener, ListenError, listen_tcp, listen_unix
+from turbolift.shim.load import LoadError, Served, load, warm_up
+from turbolift.shim.waiting import WaitingRoom
+
+# As in sysexits.h.
+CANNOT_LOAD = 78
+CANNOT_LISTEN = 71
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the program; return its exit status.
+
+    0: drained or described; 1: the function's types cannot travel; 70: calls were cut off at the end of the
+    grace time; 71: the address cannot be listened on; 78: the module or the function cannot be loaded.
+    """
+    options = _parse(argv)
+    log.setup(options.log_level)
+    if options.describe is not None:
+        return _describe(options.function, options.describe)
+    try:
+        listener = listen_unix(options.uds) if options.uds else listen_tcp(options.host, options.port)
+    except ListenError as error:
+        print(f"turbolift: {error}", file=sys.stderr)
+        return CANNOT_LISTEN
+    early.at_early_exit(listener.remove)
+    try:
+        return _serve(options, listener)
+    finally:
+        listener.remove()
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m turbolift.shim", description="Serve a tagged function over HTTP, or describe it."
+    )
+    parser.add_argument("--function", required=True, metavar="MODULE:QUALNAME", help="the identity of the function")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--uds", metavar="PATH", help="listen on this unix socket")
+    where.add_argument(
+        "--port", type=int, default=8080, metavar="N", help="listen on this TCP port (8080; 0: a free one)"
+    )
+    parser.add_argument("--host", default="0.0.0.0", help="listen on this address (0.0.0.0)")
+    parser.add_argument("--describe", type=Path, metavar="FILE", help="write what the function is to FILE, and end")
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=os.environ.get("TURBOLIFT_GRACE", "30"),
+        metavar="SECONDS",
+        help="time that running calls get after SIGTERM ($TURBOLIFT_GRACE, else 30)",
+    )
+    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    return parser.parse_args(argv)
+
+
+def _load(identity: str) -> Served | int:
+    try:
+        return load(identity)
+    except UnsupportedTypeError as error:
+        print(_located(error), file=sys.stderr)
+        return 1
+    except LoadError as error:
+        print(error, file=sys.stderr)
+        return CANNOT_LOAD
+
+
+def _located(error: UnsupportedTypeError) -> str:
+    place = f"{error.file}:{error.line}"
+    text = str(error)
+    return text if not error.file or text.startswith(place) else f"{place}: {text}"
+
+
+def _describe(identity: str, path: Path) -> int:
+    served = _load(identity)
+    if isinstance(served, int):
+        return served
+    try:
+        write(describe(served), path)
+    except (LoadError, OSError) as error:
+        print(error, file=sys.stderr)
+        return CANNOT_LOAD
+    return 0
+
+
+def _serve(options: argparse.Namespace, listener: Listener) -> int:
+    waiting = WaitingRoom(listener.socket)
+    served = _load(options.function)
+    if isinstance(served, int):
+        return served
+    try:
+        warm_up(served)
+    except LoadError as error:
+        print(error, file=sys.stderr)
+        return CANNOT_LOAD
+    from turbolift.shim.gate import Gate
+    from turbolift.shim.metrics import Metrics
+    from turbolift.shim.servant import Servant
+
+    tag = served.function.options
+    if tag.pure:
+        from turbolift.shim import purity
+
+        purity.install()
+    servant = Servant(served)
+    zygote = None
+    if tag.workers == "processes":
+        from turbolift.shim.workerproc import start_zygote
+
+        # A fork wants one thread. Meanwhile, connections wait in the socket's queue.
+        waiting.close()
+        zygote = start_zygote(servant, listener.socket.close)
+        waiting = WaitingRoom(listener.socket)
+    version = os.environ.get("TURBOLIFT_VERSION", "")
+    gate = Gate(tag.concurrency, tag.queue)
+    metrics = Metrics(served.identity, gate, version=version, contract=served.contract.digest)
+
+    async def run() -> int:
+        from turbolift.shim.dispatch import Dispatcher
+        from turbolift.shim.runners import LoopRunner, Runner, ThreadRunner
+        from turbolift.shim.server import Server
+
+        runner: Runner
+        processes = None
+        if zygote is not None:
+            from turbolift.shim.processes import ProcessRunner
+
+            processes = ProcessRunner(*zygote, tag.concurrency, metrics, served.identity)
+            runner = processes
+        elif tag.workers == "threads":
+            runner = ThreadRunner(servant, tag.concurrency)
+        else:
+            runner = LoopRunner(servant, is_async=served.function.is_async)
+        dispatcher = Dispatcher(served, gate, runner, metrics, version=version)
+        server = Server(dispatcher, listener, version=version, grace=options.grace)
+        if processes is not None:
+            processes.lost = server.fail
+        waiting.close()
+        return await server.run()
+
+    gc.collect()
+    gc.freeze()  # modules and classes live as long as the process: the collector need not look at them again
+    status = _run_loop(run())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status == 70:
+        os._exit(status)
+    return status
+
+
+def _run_loop(main: Any) -> int:
+    """Run on uvloop where it is installed and not refused ($TURBOLIFT_LOOP=asyncio), else on asyncio's own
+    loop.
+    """
+    if os.environ.get("TURBOLIFT_LOOP", "") != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            pass
+        else:
+            return int(uvloop.run(main))
+    import asyncio
+
+    return int(asyncio.run(main))

@@ -1,0 +1,161 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""From the headers and the body of a call to its answer. Knows HTTP's words, and no HTTP library."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from turbolift.shim.gate import DrainingError, FullError, Gate
+from turbolift.shim.load import Served
+from turbolift.shim.log import LOGGER, log
+from turbolift.shim.metrics import Metrics
+from turbolift.shim.runners import Buffer, Runner
+from turbolift.shim.servant import Answer, problem_answer
+from turbolift.wire import (
+    CONTRACT,
+    DEADLINE,
+    IDEMPOTENCY_KEY,
+    TRACEPARENT,
+    VERSION,
+    Problem,
+    deadline_at,
+    new_traceparent,
+    parse_deadline,
+    trace_of,
+)
+
+
+class Dispatcher:
+    """Answers calls of one function. Cancelling a dispatch cancels the call, as far as its runner can.
+
+    `version`: what the ``Turbolift-Version`` header of each answer says; "" for none.
+    """
+
+    def __init__(self, served: Served, gate: Gate, runner: Runner, metrics: Metrics, *, version: str = "") -> None:
+        self.served = served
+        self.gate = gate
+        self.runner = runner
+        self.metrics = metrics
+        self.timeout = served.function.options.timeout
+        self.max_payload = served.function.options.max_payload
+        self._headers = {VERSION: version} if version else {}
+
+    async def dispatch(self, identity: str, headers: Mapping[str, str], body: Buffer) -> Answer:
+        """Answer one call. `headers` are looked up by the names that ``turbolift.wire`` has; `identity` is
+        decoded.
+        """
+        started = time.monotonic()
+        outcome = "cancelled"
+        try:
+            answer = await self._admit(identity, headers, body, started)
+            outcome = answer.outcome
+        finally:
+            seconds = time.monotonic() - started
+            self.metrics.observe(outcome, seconds)
+            if outcome != "ok" or LOGGER.isEnabledFor(logging.DEBUG):
+                self._note(outcome, seconds, headers)
+        return answer._replace(headers={**answer.headers, **self._headers})
+
+    def _note(self, outcome: str, seconds: float, headers: Mapping[str, str]) -> None:
+        log(
+            logging.DEBUG if outcome == "ok" else logging.INFO,
+            "call",
+            function=self.served.identity,
+            outcome=outcome,
+            ms=round(seconds * 1000, 3),
+            key=headers.get(IDEMPOTENCY_KEY),
+            traceparent=headers.get(TRACEPARENT),
+        )
+
+    def too_large(self, size: int | None) -> Answer:
+        """Return the answer to a body over the limit (`size` in bytes, None where it is not known)."""
+        self.metrics.observe("payload-too-large", 0.0)
+        said = f"{size} bytes" if size is not None else "the request"
+        problem = Problem(
+            "payload-too-large",
+            f"{said} is more than this function takes, {self.max_payload} bytes (option max_payload)",
+            {"size": size, "limit": self.max_payload},
+        )
+        return problem_answer(problem, {**self._headers, "Connection": "close"})
+
+    async def _admit(self, identity: str, headers: Mapping[str, str], body: Buffer, started: float) -> Answer:
+        refusal = self._refusal(identity, headers)
+        if refusal is not None:
+            return refusal
+        try:
+            deadline = self._deadline(headers, started)
+        except ValueError as error:
+            return problem_answer(Problem("malformed", str(error)))
+        try:
+            self.gate.admit()
+        except DrainingError:
+            problem = Problem("draining", "this replica is shutting down", {"retry_after": 0})
+            return problem_answer(problem, {"Retry-After": "0", "Connection": "close"})
+        except FullError:
+            after = self._retry_after()
+            problem = Problem(
+                "overloaded",
+                f"{self.gate.concurrency} calls run and {self.gate.queue} wait",
+                {"retry_after": after},
+            )
+            return problem_answer(problem, {"Retry-After": str(max(1, round(after)))})
+        try:
+            with deadline_at(deadline), trace_of(new_traceparent(headers.get(TRACEPARENT))):
+                return await self._run(headers, body, started, deadline)
+        finally:
+            self.gate.leave()
+
+    def _refusal(self, identity: str, headers: Mapping[str, str]) -> Answer | None:
+        served = self.served
+        if identity != served.identity:
+            return problem_answer(
+                Problem(
+                    "not-found",
+                    f"{served.identity} is served here, not {identity}",
+                    {"serves": served.identity},
+                )
+            )
+        theirs = headers.get(CONTRACT)
+        ours = served.contract.digest
+        if theirs is not None and theirs != ours:
+            return problem_answer(
+                Problem(
+                    "contract-mismatch",
+                    f"the caller was built for the contract {theirs}, this server has {ours}: deploy again",
+                    {"caller": theirs, "server": ours},
+                )
+            )
+        return None
+
+    def _deadline(self, headers: Mapping[str, str], started: float) -> float | None:
+        """Return the deadline: what the caller says remains, else the tag's timeout."""
+        given = headers.get(DEADLINE)
+        if given is not None:
+            left = parse_deadline(given)
+            return None if left is None else started + left
+        return started + self.timeout if self.timeout is not None else None
+
+    def _retry_after(self) -> float:
+        """Seconds until a place may be free: half the time that the queue takes to drain, between 50 ms and 5
+        s.
+        """
+        mean = self.metrics.mean_seconds()
+        return round(min(max(mean * self.gate.queue / self.gate.concurrency / 2, 0.05), 5.0), 3)
+
+    async def _run(self, headers: Mapping[str, str], body: Buffer, started: float, deadline: float | None) -> Answer:
+        content_type = headers.get("Content-Type", "")
+        if deadline is None:
+            await self.gate.enter()
+            return await self.runner.run(content_type, body, self.gate.exit)
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await self.gate.enter()
+                return await self.runner.run(content_type, body, self.gate.exit)
+        except TimeoutError:
+            # No TimeoutError of the function gets here: the runners return it as an answer.
+            spent = time.monotonic() - started
+            return problem_answer(Problem("deadline", f"no result after {spent:.3f} s, when the deadline passed"))

@@ -1,0 +1,208 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Worker processes, the server's side: one call at a time each, killed when the call is given up, replaced
+when they die.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from turbolift.shim.log import log
+from turbolift.shim.metrics import Metrics
+from turbolift.shim.runners import Buffer
+from turbolift.shim.servant import Answer, problem_answer
+from turbolift.shim.workerproc import HEAD, pack_request, unpack_answer
+from turbolift.wire import Problem
+
+
+class _Worker:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.pid = 0
+        self.doomed = False
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def kill(self) -> None:
+        self.doomed = True
+        self.writer.transport.abort()
+        if not self.ended.done():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+class ProcessRunner:
+    """Plain functions, in `count` warm processes. A call that is cancelled ends with its process.
+
+    Attribute ``lost``: called when the zygote is gone, and no worker can be replaced any more.
+    """
+
+    def __init__(
+        self,
+        zygote: int,
+        control: socket.socket,
+        count: int,
+        metrics: Metrics,
+        identity: str,
+    ) -> None:
+        self._zygote = zygote
+        self._socket = control
+        self._count = count
+        self._metrics = metrics
+        self._identity = identity
+        self.lost: Callable[[], None] = lambda: None
+        self._closing = False
+        self._idle: deque[_Worker] = deque()
+        self._wanted: deque[asyncio.Future[_Worker]] = deque()
+        self._starting: deque[asyncio.Future[int]] = deque()
+        self._workers: dict[int, _Worker] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start the workers."""
+        self._reader, self._writer = await asyncio.open_connection(sock=self._socket)
+        self._keep(self._listen())
+        await asyncio.gather(*(self._spawn() for _ in range(self._count)))
+
+    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+        """Run one call in a worker of its own."""
+        try:
+            worker = await self._take()
+            try:
+                return await self._ask(worker, content_type, body)
+            except BaseException:
+                worker.kill()
+                raise
+            finally:
+                self._give(worker)
+        finally:
+            release()
+
+    async def close(self) -> bool:
+        """End all workers and the zygote."""
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        for worker in list(self._workers.values()):
+            worker.kill()
+        self._writer.close()
+        with suppress(ChildProcessError):
+            await asyncio.to_thread(os.waitpid, self._zygote, 0)
+        return True
+
+    async def _ask(self, worker: _Worker, content_type: str, body: Buffer) -> Answer:
+        try:
+            worker.writer.writelines(pack_request(content_type, body))
+            await worker.writer.drain()
+            head_size, body_size = HEAD.unpack(await worker.reader.readexactly(HEAD.size))
+            head = await worker.reader.readexactly(head_size)
+            return unpack_answer(head, await worker.reader.readexactly(body_size))
+        except (OSError, asyncio.IncompleteReadError):
+            worker.kill()
+            how = _how(await asyncio.shield(worker.ended))
+            return problem_answer(Problem("worker-died", f"the worker process {worker.pid} {how} during the call"))
+
+    async def _take(self) -> _Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if not worker.doomed and not worker.ended.done():
+                return worker
+        place: asyncio.Future[_Worker] = asyncio.get_running_loop().create_future()
+        self._wanted.append(place)
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self._give(place.result())
+            raise
+
+    def _give(self, worker: _Worker) -> None:
+        if worker.doomed or worker.ended.done():
+            return
+        while self._wanted:
+            place = self._wanted.popleft()
+            if not place.done():
+                place.set_result(worker)
+                return
+        self._idle.append(worker)
+
+    async def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        with theirs:
+            reader, writer = await asyncio.open_connection(sock=ours)
+            worker = _Worker(reader, writer)
+            # No await from here to the append: answers come in the order of asking.
+            try:
+                socket.send_fds(self._socket, [b"w"], [theirs.fileno()])
+            except OSError:
+                writer.close()
+                return
+            self._starting.append(started)
+        started.add_done_callback(lambda pid: self._started(worker, pid))
+        await asyncio.wait([started])
+
+    def _started(self, worker: _Worker, started: asyncio.Future[int]) -> None:
+        if started.cancelled():
+            worker.writer.close()
+            return
+        worker.pid = started.result()
+        self._workers[worker.pid] = worker
+        self._give(worker)
+
+    async def _listen(self) -> None:
+        while line := await self._reader.readline():
+            said = json.loads(line)
+            if "started" in said:
+                self._starting.popleft().set_result(said["started"])
+                # The callback that files the worker must run before its end can be read.
+                await asyncio.sleep(0)
+                continue
+            worker = self._workers.pop(said["ended"], None)
+            if worker is None:
+                continue
+            status = said["status"]
+            worker.ended.set_result(status)
+            worker.writer.close()
+            if not self._closing:
+                self._metrics.workers_replaced += 1
+                log(
+                    logging.INFO if worker.doomed else logging.WARNING,
+                    "worker replaced",
+                    function=self._identity,
+                    pid=worker.pid,
+                    how=_how(status),
+                )
+                self._keep(self._spawn())
+        if not self._closing:
+            log(logging.ERROR, "the process that forks the workers is gone", function=self._identity)
+            for other in self._workers.values():
+                if not other.ended.done():
+                    other.ended.set_result(signal.SIGKILL)
+            self.lost()
+
+    def _keep(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        return f"was killed by {name}" + (" (out of memory?)" if number == signal.SIGKILL else "")
+    return f"exited with status {os.waitstatus_to_exitcode(status)}"

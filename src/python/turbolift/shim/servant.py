@@ -1,0 +1,104 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One call from body to body: decode the arguments, run the function, encode the result or what went wrong.
+
+Whatever the function does (SystemExit included) becomes an answer; only a cancellation of the call itself
+goes through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from turbolift.contract import Payload
+from turbolift.errors import DecodeError, EncodeError
+from turbolift.shim.load import Served
+from turbolift.shim.purity import pure_call
+from turbolift.wire import PROBLEM, Problem, decode_body, encode_body, encode_exception
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Answer(NamedTuple):
+    """An HTTP answer; ``outcome`` is the label of the metrics: ``ok`` or a problem kind."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Sequence[Buffer]
+    outcome: str
+
+
+def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Answer:
+    """Return `problem` as an answer."""
+    return Answer(problem.status, {"Content-Type": PROBLEM, **(headers or {})}, [problem.body()], problem.kind)
+
+
+class Servant:
+    """Runs the calls of one function."""
+
+    def __init__(self, served: Served) -> None:
+        self.contract = served.contract
+        self.identity = served.identity
+        self.fn = served.function.local
+        self.pure = served.function.options.pure
+
+    def run(self, content_type: str, body: Buffer) -> Answer:
+        """Run a plain function here, on this thread."""
+        given = self._arguments(content_type, body)
+        if isinstance(given, Answer):
+            return given
+        args, kwargs = given
+        try:
+            with pure_call(self.identity, self.pure):
+                result = self.fn(*args, **kwargs)
+        except BaseException as error:
+            return self._raised(error)
+        return self._result(result)
+
+    async def run_async(self, content_type: str, body: Buffer) -> Answer:
+        """Run an async function here, in this task."""
+        given = self._arguments(content_type, body)
+        if isinstance(given, Answer):
+            return given
+        args, kwargs = given
+        task = asyncio.current_task()
+        try:
+            with pure_call(self.identity, self.pure):
+                result = await self.fn(*args, **kwargs)
+        except asyncio.CancelledError as error:
+            if task is not None and task.cancelling():
+                raise
+            return self._raised(error)
+        except BaseException as error:
+            return self._raised(error)
+        return self._result(result)
+
+    def _arguments(self, content_type: str, body: Buffer) -> tuple[tuple[Any, ...], dict[str, Any]] | Answer:
+        try:
+            tree, parts = decode_body(content_type, body)
+        except DecodeError as error:
+            return problem_answer(Problem("malformed", f"the body is broken: {error}"))
+        if not isinstance(tree, dict) or tree.keys() != {"args"} or not isinstance(tree["args"], dict):
+            return problem_answer(Problem("malformed", 'the body must be {"args": {...}}, the arguments by name'))
+        try:
+            return self.contract.decode_args(Payload(tree["args"], parts))
+        except DecodeError as error:
+            return problem_answer(Problem("invalid-arguments", str(error), {"path": error.path}))
+
+    def _raised(self, error: BaseException) -> Answer:
+        name = type(error).__qualname__
+        return problem_answer(
+            Problem("raised", f"{self.identity} raised {name}", {"exception": encode_exception(error)})
+        )
+
+    def _result(self, value: Any) -> Answer:
+        try:
+            payload = self.contract.encode_result(value)
+            content_type, body = encode_body({"result": payload.json}, payload.parts)
+        except EncodeError as error:
+            return problem_answer(
+                Problem("invalid-result", f"what the function returned: {error}", {"path": error.path})
+            )
+        return Answer(200, {"Content-Type": content_type}, body, "ok")

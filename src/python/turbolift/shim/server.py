@@ -1,0 +1,189 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The HTTP server: aiohttp around the dispatcher, probes, metrics, schema; drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from turbolift.shim import early
+from turbolift.shim.dispatch import Dispatcher
+from turbolift.shim.listen import Listener
+from turbolift.shim.log import log
+from turbolift.shim.openapi import openapi
+from turbolift.shim.runners import Buffer
+from turbolift.shim.servant import Answer
+from turbolift.wire.headers import PREFIX
+
+IDLE = 120.0
+"""Seconds that an idle connection is kept: longer than turbolift's clients (30) and common proxies (60) keep
+theirs, so that they close first and never send into a closing connection."""
+
+LINGER = 0.5
+"""Seconds after a stop signal during which open connections get an answer: 503 and ``Connection: close``."""
+
+
+class Server:
+    """Serves one dispatcher on one listening socket, until it is told to stop."""
+
+    def __init__(self, dispatcher: Dispatcher, listener: Listener, *, version: str, grace: float) -> None:
+        self._dispatcher = dispatcher
+        self._listener = listener
+        self._version = version
+        self._grace = grace
+        self._stop = asyncio.Event()
+        self._status = 0
+
+    def fail(self) -> None:
+        """Stop, and have the process end with an error: it cannot serve any more."""
+        self._status = 1
+        self._stop.set()
+
+    async def run(self) -> int:
+        """Serve; return the exit status. SIGTERM and SIGINT drain: no new call, the running ones have `grace`
+        seconds.
+        """
+        loop = asyncio.get_running_loop()
+        for number in early.SIGNALS:
+            loop.add_signal_handler(number, self._stop.set)
+        identity = self._dispatcher.served.identity
+        await self._dispatcher.runner.start()
+        runner = web.AppRunner(
+            self._app(),
+            access_log=None,
+            keepalive_timeout=IDLE,
+            handler_cancellation=True,
+            shutdown_timeout=1.0,
+        )
+        await runner.setup()
+        site = web.SockSite(runner, self._listener.socket)
+        await site.start()
+        log(logging.INFO, "ready", function=identity, endpoint=self._listener.endpoint, version=self._version)
+        await self._stop.wait()
+        gate = self._dispatcher.gate
+        log(logging.INFO, "draining", function=identity, running=gate.running, queued=gate.queued)
+        stopped = loop.time()
+        gate.drain()
+        # New connections are refused at once, which is what callers retry by another route.
+        self._listener.remove()
+        await site.stop()
+        done = True
+        try:
+            async with asyncio.timeout(self._grace):
+                await gate.empty()
+        except TimeoutError:
+            done = False
+            log(logging.WARNING, "calls cut off", function=identity, running=gate.running, queued=gate.queued)
+        await self._linger(runner, stopped)
+        await runner.cleanup()
+        ended = await self._dispatcher.runner.close()
+        log(logging.INFO, "stopped", function=identity)
+        if not done or not ended:
+            # A thread that cannot be stopped would hold the exit up for ever.
+            return self._status or 70
+        return self._status
+
+    async def _linger(self, runner: web.AppRunner, stopped: float) -> None:
+        """Leave callers with open connections a moment to be told to go elsewhere, not to find them cut."""
+        loop = asyncio.get_running_loop()
+        while runner.server is not None and runner.server.connections and loop.time() < stopped + LINGER:
+            await asyncio.sleep(0.05)
+
+    def _app(self) -> web.Application:
+        app = web.Application(client_max_size=self._dispatcher.max_payload)
+        app.router.add_post(PREFIX + "{identity}", self._call, expect_handler=self._expect)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/v1/schema", self._schema)
+        app.router.add_get("/v1/openapi.json", self._openapi)
+        return app
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        dispatcher = self._dispatcher
+        if (request.content_length or 0) > dispatcher.max_payload:
+            return await self._too_large(request)
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return await self._too_large(request)
+        answer = await dispatcher.dispatch(request.match_info["identity"], request.headers, body)
+        return await _respond(request, answer, last=dispatcher.gate.draining)
+
+    async def _expect(self, request: web.Request) -> web.StreamResponse | None:
+        """Answer ``Expect: 100-continue``: a caller that asks first does not send what will not be taken."""
+        if request.headers[hdrs.EXPECT].lower() != "100-continue":
+            raise web.HTTPExpectationFailed(text="the only expectation known here is 100-continue\n")
+        if (request.content_length or 0) > self._dispatcher.max_payload:
+            return await self._too_large(request)
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What was written is no part of the answer's size.
+        request.writer.output_size = 0
+        return None
+
+    async def _too_large(self, request: web.Request) -> web.StreamResponse:
+        return await _respond(request, self._dispatcher.too_large(request.content_length), last=True)
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        if self._dispatcher.gate.draining:
+            return web.Response(status=503, text="draining\n")
+        return web.Response(text="ready\n")
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        text = self._dispatcher.metrics.render()
+        return web.Response(body=text, headers={hdrs.CONTENT_TYPE: "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def _schema(self, request: web.Request) -> web.Response:
+        served = self._dispatcher.served
+        contract = served.contract
+        return _json(
+            {
+                "function": served.identity,
+                "version": self._version,
+                "contract": {
+                    "digest": contract.digest,
+                    "parameters": contract.parameters,
+                    "result": contract.result,
+                },
+                "openapi": openapi(served, self._version),
+            }
+        )
+
+    async def _openapi(self, request: web.Request) -> web.Response:
+        return _json(openapi(self._dispatcher.served, self._version))
+
+
+def _json(document: Any) -> web.Response:
+    return web.Response(text=json.dumps(document, indent=2, ensure_ascii=False), content_type="application/json")
+
+
+async def _respond(request: web.Request, answer: Answer, *, last: bool) -> web.StreamResponse:
+    pieces = answer.body
+    if len(pieces) == 1 and len(pieces[0]) < 1 << 20:
+        response: web.StreamResponse = web.Response(status=answer.status, headers=answer.headers, body=bytes(pieces[0]))
+        if last:
+            response.force_close()
+        return response
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response.content_length = sum(_size(piece) for piece in pieces)
+    if last:
+        response.force_close()
+    await response.prepare(request)
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        for start in range(0, len(view), 1 << 18):
+            await response.write(view[start : start + (1 << 18)])
+    await response.write_eof()
+    return response
+
+
+def _size(piece: Buffer) -> int:
+    return memoryview(piece).nbytes

@@ -1,0 +1,195 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Worker processes, their side: the zygote that forks them, and the loop that each of them runs.
+
+The zygote is forked from the server when the user's module is imported and warm, and before the server has
+threads. It keeps nothing but that, so a worker is a fork away: milliseconds, and the imported modules are
+shared memory. (Starting the interpreter again would import all of it again, and needs to know how it was
+started.)
+
+Server and zygote talk over a unix socket: a byte and a file descriptor ask for a worker on that descriptor;
+lines of JSON come back, ``{"started": pid}`` in order of asking, and ``{"ended": pid, "status":
+waitstatus}``.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from turbolift.shim.servant import Answer, Servant
+from turbolift.wire import current_deadline, current_trace, deadline_at, trace_of
+
+HEAD = struct.Struct(">IQ")
+"""Before each message on a worker's socket: the length of its JSON head, the length of its body."""
+
+Buffer = bytes | bytearray | memoryview
+
+
+def pack_request(content_type: str, body: Buffer) -> list[Buffer]:
+    """Return the pieces of a request to a worker: it inherits the deadline and the trace of this context."""
+    deadline = current_deadline()
+    left = None if deadline is None else deadline - time.monotonic()
+    head = json.dumps([content_type, left, current_trace()]).encode()
+    return [HEAD.pack(len(head), len(body)), head, body]
+
+
+def unpack_answer(head: bytes, body: bytes) -> Answer:
+    """Return a worker's answer."""
+    status, headers, outcome = json.loads(head)
+    return Answer(status, headers, [body], outcome)
+
+
+def start_zygote(servant: Servant, close: Callable[[], None]) -> tuple[int, socket.socket]:
+    """Fork the zygote; return its pid and the server's end of the socket. `close` closes what only the server
+    may hold.
+
+    Call it from a process with one thread.
+    """
+    ours, theirs = socket.socketpair()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.collect()
+    # What exists now is shared with the workers; the collector would touch, and so copy, all of it.
+    gc.freeze()
+    pid = _fork()
+    if pid == 0:
+        status = 1
+        try:
+            ours.close()
+            close()
+            _zygote(servant, theirs)
+            status = 0
+        finally:
+            os._exit(status)
+    theirs.close()
+    gc.unfreeze()
+    return pid, ours
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():
+        # Threads that the user's module started at import are the user's decision; they do not exist in a
+        # worker.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _ignore(number: int, frame: Any) -> None:
+    """A handler, not SIG_IGN: programs that user code starts must not inherit an ignored signal."""
+
+
+def _zygote(servant: Servant, control: socket.socket) -> None:
+    # A terminal's ^C and a platform's SIGTERM may go to the whole group: it is the server that decides when
+    # to end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)
+    wake, waker = socket.socketpair()
+    for end in (wake, waker):
+        end.setblocking(False)
+    signal.signal(signal.SIGCHLD, _ignore)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    children: set[int] = set()
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        selector.register(wake, selectors.EVENT_READ)
+        while True:
+            ready = {key.fileobj for key, _ in selector.select()}
+            if wake in ready:
+                with suppress(BlockingIOError):
+                    wake.recv(4096)
+                for pid, status in _reap(children):
+                    _say(control, {"ended": pid, "status": status})
+            if control in ready:
+                asked, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+                if not asked:
+                    break
+                # One byte, one descriptor: messages with descriptors are never merged by the kernel.
+                pid = _fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for end in (wake, waker, control):
+                        end.close()
+                    _worker(servant, socket.socket(fileno=descriptors[0]))
+                os.close(descriptors[0])
+                children.add(pid)
+                _say(control, {"started": pid})
+    # The server is gone: so is whoever waits for what the workers do.
+    for pid in children:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _reap(children: set[int]) -> list[tuple[int, int]]:
+    ended = []
+    while children:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            break
+        if pid == 0:
+            break
+        if pid in children:
+            children.remove(pid)
+            ended.append((pid, status))
+    return ended
+
+
+def _say(control: socket.socket, message: dict[str, int]) -> None:
+    with suppress(OSError):
+        control.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _worker(servant: Servant, channel: socket.socket) -> NoReturn:
+    status = 1
+    try:
+        _serve(servant, channel)
+        status = 0
+    except (ConnectionError, EOFError):
+        status = 0  # the server is gone
+    finally:
+        with suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _serve(servant: Servant, channel: socket.socket) -> None:
+    while True:
+        head_size, body_size = HEAD.unpack(_receive(channel, HEAD.size))
+        content_type, left, trace = json.loads(bytes(_receive(channel, head_size)))
+        body = _receive(channel, body_size)
+        deadline = None if left is None else time.monotonic() + left
+        with deadline_at(deadline), trace_of(trace):
+            answer = servant.run(content_type, body)
+        del body
+        head = json.dumps([answer.status, dict(answer.headers), answer.outcome]).encode()
+        size = sum(memoryview(piece).nbytes for piece in answer.body)
+        channel.sendall(HEAD.pack(len(head), size) + head)
+        for piece in answer.body:
+            channel.sendall(piece)
+
+
+def _receive(channel: socket.socket, size: int) -> bytearray:
+    buffer = bytearray(size)
+    view = memoryview(buffer)
+    got = 0
+    while got < size:
+        received = channel.recv_into(view[got:])
+        if not received:
+            raise EOFError
+        got += received
+    view.release()
+    return buffer

@@ -1,0 +1,49 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What client and shim agree on: headers, the framing of bodies, the error envelope, the context of a call.
+
+No I/O here: bytes and mappings in, bytes and mappings out. A request is ``POST
+/v1/functions/<module:qualname>`` with the body ``{"args": {...}}``; the answer is ``{"result": ...}`` with
+status 200, or an RFC 9457 problem document.
+"""
+
+from turbolift.wire.context import current_deadline, current_trace, deadline_at, trace_of
+from turbolift.wire.failure import encode_exception, rebuild_exception
+from turbolift.wire.frames import FRAMES, JSON, PROBLEM, decode_body, encode_body
+from turbolift.wire.headers import (
+    CONTRACT,
+    DEADLINE,
+    IDEMPOTENCY_KEY,
+    TRACEPARENT,
+    VERSION,
+    function_path,
+    new_traceparent,
+    parse_deadline,
+    write_deadline,
+)
+from turbolift.wire.problem import Problem, problem_to_exception
+
+__all__ = [
+    "CONTRACT",
+    "DEADLINE",
+    "FRAMES",
+    "IDEMPOTENCY_KEY",
+    "JSON",
+    "PROBLEM",
+    "TRACEPARENT",
+    "VERSION",
+    "Problem",
+    "current_deadline",
+    "current_trace",
+    "deadline_at",
+    "decode_body",
+    "encode_body",
+    "encode_exception",
+    "function_path",
+    "new_traceparent",
+    "parse_deadline",
+    "problem_to_exception",
+    "rebuild_exception",
+    "trace_of",
+    "write_deadline",
+]

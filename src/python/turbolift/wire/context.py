@@ -1,0 +1,48 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What a call hands to the calls that it makes itself: the deadline and the trace."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_deadline: ContextVar[float | None] = ContextVar("turbolift_deadline", default=None)
+_trace: ContextVar[str | None] = ContextVar("turbolift_traceparent", default=None)
+
+
+def current_deadline() -> float | None:
+    """Return the deadline of the call that is being served here (``time.monotonic`` seconds), or None."""
+    return _deadline.get()
+
+
+def current_trace() -> str | None:
+    """Return the ``traceparent`` of the call that is being served here, or None."""
+    return _trace.get()
+
+
+@contextmanager
+def deadline_at(deadline: float | None) -> Iterator[None]:
+    """Within the block, calls end at `deadline` (``time.monotonic`` seconds) at the latest."""
+    token = _deadline.set(deadline)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+@contextmanager
+def trace_of(traceparent: str | None) -> Iterator[None]:
+    """Within the block, calls are spans below `traceparent`."""
+    token = _trace.set(traceparent)
+    try:
+        yield
+    finally:
+        _trace.reset(token)
+
+
+def remaining(deadline: float | None) -> float | None:
+    """Return the seconds until `deadline` (negative once it has passed), or None without one."""
+    return None if deadline is None else deadline - time.monotonic()

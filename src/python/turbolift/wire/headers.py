@@ -1,0 +1,51 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Names of the headers, and how their values are written and read."""
+
+from __future__ import annotations
+
+import random
+import re
+from urllib.parse import quote
+
+CONTRACT = "Turbolift-Contract"
+DEADLINE = "Turbolift-Deadline"
+VERSION = "Turbolift-Version"
+IDEMPOTENCY_KEY = "Idempotency-Key"
+TRACEPARENT = "traceparent"
+
+PREFIX = "/v1/functions/"
+
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?\Z")
+_DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?\Z")
+
+
+def function_path(identity: str) -> str:
+    """Return the request path of the function `identity` (``module:qualname``), percent-encoded."""
+    return PREFIX + quote(identity, safe=":.")
+
+
+def write_deadline(remaining: float | None) -> str:
+    """Return the header value for `remaining` seconds: a decimal, never negative; ``none`` for no deadline."""
+    return "none" if remaining is None else f"{max(remaining, 0.0):.6f}"
+
+
+def parse_deadline(value: str) -> float | None:
+    """Return the seconds that a deadline header has, None for ``none``. Raises ValueError for all else."""
+    if value == "none":
+        return None
+    if not _DECIMAL.match(value):
+        raise ValueError(f"{DEADLINE} must be seconds as a plain decimal, as 4.250, or none; got {value!r}")
+    return float(value)
+
+
+def new_traceparent(parent: str | None = None) -> str:
+    """Return a W3C ``traceparent``: a new span in the trace of `parent`, or in a new trace.
+
+    A `parent` that is not well formed is ignored, as the recommendation asks.
+    """
+    span = random.getrandbits(64) or 1
+    found = _TRACE.match(parent) if parent else None
+    if found is None or not found[1].strip("0") or not found[2].strip("0"):
+        return f"00-{random.getrandbits(128) or 1:032x}-{span:016x}-01"
+    return f"00-{found[1]}-{span:016x}-{found[3]}"

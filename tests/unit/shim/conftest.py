@@ -1,0 +1,454 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Real servers for the tests: user modules on disk, ``python -m turbolift.shim`` in subprocesses, unix sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FUNCTIONS = '''
+import asyncio
+import os
+import pathlib
+import threading
+import time
+
+from turbolift import Docker, K8s, Local, on
+
+class OutOfStock(Exception):
+    """Carries facts as attributes, one of which cannot travel."""
+
+    def __init__(self, sku, left):
+        super().__init__(sku, left)
+        self.left = left
+        self.source = object()
+
+class Demanding(Exception):
+    """Cannot be built from its args."""
+
+    def __init__(self, *, code):
+        super().__init__(f"code {code}")
+
+def fail(what, text):
+    if what == "value":
+        raise ValueError(text)
+    if what == "key":
+        raise KeyError((1, text))
+    if what == "file":
+        open("/no/such/" + text)
+    if what == "unicode":
+        text.encode().decode("ascii")
+    if what == "stock":
+        raise OutOfStock(text, 3)
+    if what == "demanding":
+        raise Demanding(code=7)
+    if what == "hidden":
+        import hidden_module
+        raise hidden_module.Hidden(text)
+    if what == "notes":
+        error = ValueError(text)
+        error.add_note("the first note")
+        raise error
+    if what == "group":
+        raise ExceptionGroup(text, [ValueError("a"), OutOfStock("b", 1), ExceptionGroup("c", [KeyError("d")])])
+    if what == "chain":
+        try:
+            int("x")
+        except ValueError as error:
+            raise RuntimeError(text) from error
+    if what == "exit":
+        raise SystemExit(3)
+    if what == "interrupt":
+        raise KeyboardInterrupt
+    if what == "recursion":
+        fail(what, text)
+    if what == "memory":
+        raise MemoryError
+    if what == "cancelled":
+        raise asyncio.CancelledError
+    if what == "timeout":
+        raise TimeoutError(text)
+    if what == "stop":
+        raise StopIteration(text)
+    raise AssertionError(what)
+
+def act_here(what, text, seconds):
+    if what == "echo":
+        return text
+    if what == "sleep":
+        pathlib.Path(text).touch()
+        time.sleep(seconds)
+        return "slept"
+    if what == "thread":
+        return threading.current_thread().name
+    if what == "pid":
+        return str(os.getpid())
+    if what == "die":
+        os.kill(os.getpid(), 9)
+    if what == "leave":
+        os._exit(5)
+    if what == "wrong":
+        return 7
+    if what == "env":
+        return os.environ.get(text, "")
+    return fail(what, text)
+
+@on(Local(), concurrency=2, queue=2, max_payload="1Mi")
+def act(what: str, text: str = "", seconds: float = 0.0) -> str:
+    """Do what it is told."""
+    return act_here(what, text, seconds)
+
+@on(Local(), concurrency=64)
+def quick(what: str, text: str = "", seconds: float = 0.0) -> str:
+    return act_here(what, text, seconds)
+
+@on(Local(), timeout=0.5)
+async def brief(what: str, text: str = "", seconds: float = 0.0) -> str:
+    return await aact.local(what, text, seconds)
+
+@on(Local())
+async def aact(what: str, text: str = "", seconds: float = 0.0) -> str:
+    if what == "wait":
+        marker = pathlib.Path(text)
+        marker.write_text("started")
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            marker.write_text("cancelled")
+            raise
+        return "waited"
+    if what == "nested":
+        return await quick("echo", text)
+    if what == "nested-sleep":
+        return await quick("sleep", text, seconds)
+    return act_here(what, text, seconds)
+
+@on(Local(), workers="processes", concurrency=2)
+def pact(what: str, text: str = "", seconds: float = 0.0) -> str:
+    return act_here(what, text, seconds)
+
+@on(Local(), workers="loop")
+def inline(what: str, text: str = "", seconds: float = 0.0) -> str:
+    return act_here(what, text, seconds)
+
+@on(Local())
+def nest(text: str) -> str:
+    return quick.call("echo", text)
+
+@on(Local())
+def flip(data: bytes) -> bytes:
+    return data[::-1]
+
+@on(Local(), idempotent=True)
+def once(path: str) -> str:
+    """Dies at its first run, and works at the second."""
+    marker = pathlib.Path(path)
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), 9)
+    return "ran again"
+
+@on(Local(), pure=True)
+def pure(what: str, text: str) -> str:
+    if what == "write":
+        open(text, "w")
+    if what == "hide":
+        try:
+            open(text, "w")
+        except OSError:
+            pass
+    if what == "socket":
+        import socket
+        socket.socket()
+    if what == "process":
+        import subprocess
+        subprocess.run([text])
+    if what == "import":
+        import wave
+    return open(__file__).readline()
+
+class Cart:
+    @staticmethod
+    @on(Local())
+    def total(prices: list[float]) -> float:
+        return sum(prices)
+
+    @on(Local())
+    @staticmethod
+    async def count(prices: list[float]) -> int:
+        return len(prices)
+
+warmed = []
+
+def warm():
+    warmed.append(1)
+
+@on(K8s(4, namespace="shop"), cpu="250m", memory="64Mi", timeout=60, warm=warm, env={"MODE": "x"})
+def is_warm() -> int:
+    """How often it was warmed."""
+    return len(warmed)
+
+def cold():
+    raise RuntimeError("no model file")
+
+@on(Docker(), warm=cold)
+def never_warm() -> int:
+    return 0
+'''
+
+MODULES = {
+    "served": FUNCTIONS,
+    "hidden_module": "class Hidden(Exception):\n    pass\n",
+    "served_broken": "import turbolift\n\nprint('before')\n1 / 0\n",
+    "served_leaving": "raise SystemExit('no licence')\n",
+    "served_hintless": "from turbolift import Local, on\n\n@on(Local())\ndef f(a, b: int) -> int:\n    return b\n",
+    "served_untagged": "def f() -> int:\n    return 1\n",
+    "served_slow": (
+        "import os, time\nfrom turbolift import Local, on\n"
+        "while not os.path.exists(os.environ['GO']):\n    time.sleep(0.01)\n\n"
+        "@on(Local())\ndef f(x: int) -> int:\n    return x + 1\n"
+    ),
+    "served_platform": (
+        "from turbolift import on\n\nclass Edge:\n    kind = 'edge'\n    def describe(self):\n"
+        "        return {'kind': 'edge', 'region': 'north'}\n\n"
+        "class Odd(Edge):\n    def describe(self):\n        return {'kind': 'edge', 'at': object()}\n\n"
+        "@on(Edge())\ndef f() -> int:\n    return 1\n\n@on(Odd())\ndef g() -> int:\n    return 1\n"
+    ),
+    "served_changed": (
+        "from turbolift import Local, on\n\n@on(Local())\ndef f(x: int, y: int = 0) -> int:\n    return x + y\n"
+    ),
+}
+
+
+def http_get(endpoint: str, path: str, *, raw: bytes | None = None) -> tuple[int, bytes, bytes]:
+    """Return status, head and body of one request without keep-alive."""
+    if endpoint.startswith("unix://"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(20)
+        connection.connect(endpoint.removeprefix("unix://"))
+    else:
+        host, port = endpoint.removeprefix("http://").rsplit(":", 1)
+        connection = socket.create_connection((host, int(port)), timeout=20)
+    with connection:
+        connection.sendall(raw or f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        received = b""
+        while not _whole(received) and (chunk := connection.recv(65536)):
+            received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split()[1]), head, body
+
+
+def _whole(received: bytes) -> bool:
+    head, end, body = received.partition(b"\r\n\r\n")
+    sizes = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return bool(end and sizes) and len(body) >= int(sizes[0])
+
+
+class Shim:
+    """One server in a subprocess."""
+
+    def __init__(self, folder: Path, identity: str, *options: str, **env: str) -> None:
+        self.identity = identity
+        self.log = folder / "log"
+        self.socket = folder / "s"
+        self.endpoint = f"unix://{self.socket}"
+        if "--port" not in options and "--uds" not in options:
+            options = (*options, "--uds", str(self.socket))
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "turbolift.shim", "--function", identity, *options],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **env},
+            )
+
+    def wait_until(self, status: int = 200, path: str = "/readyz") -> None:
+        """Wait until a GET has this status; fails with the server's log."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if http_get(self.endpoint, path)[0] == status:
+                    return
+            except (OSError, IndexError):
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f"{self.identity} does not get ready:\n{self.text()}")
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == event]
+
+    def stop(self, number: int = signal.SIGTERM, timeout: float = 60) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout)
+
+
+class Deployment:
+    """Servers and the route table that leads to them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "routes.json"
+        self.routes: dict[str, dict[str, Any]] = {}
+        self.generation = 0
+        self.shims: list[Shim] = []
+
+    def start(self, identity: str, *options: str, ready: bool = True, **env: str) -> Shim:
+        """Start a server, wait for it, and publish its route."""
+        folder = self.folder / str(len(self.shims))
+        folder.mkdir()
+        shim = Shim(folder, identity, *options, **env)
+        self.shims.append(shim)
+        if ready:
+            shim.wait_until()
+            self.publish(identity, shim.endpoint)
+        return shim
+
+    def publish(self, identity: str, endpoint: str, **facts: Any) -> None:
+        import importlib
+
+        module, _, qualname = identity.partition(":")
+        function: Any = importlib.import_module(module)
+        for part in qualname.split("."):
+            function = getattr(function, part)
+        options = function.options
+        route = {
+            "version": f"{self.generation:064x}",
+            "endpoint": endpoint,
+            "contract": function.contract.digest,
+            "timeout": options.timeout,
+            "idempotent": options.idempotent,
+            **facts,
+        }
+        self.routes[identity] = route
+        self.write()
+
+    def write(self) -> None:
+        self.generation += 1
+        table = {
+            "version": 1,
+            "deployment": "test",
+            "platform": "local",
+            "generation": self.generation,
+            "routes": self.routes,
+        }
+        beside = self.path.with_suffix(".new")
+        beside.write_text(json.dumps(table))
+        beside.replace(self.path)
+
+    def stop(self) -> None:
+        for shim in self.shims:
+            if shim.process.poll() is None:
+                shim.process.kill()
+            shim.process.wait()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the user modules, importable here and in the servers."""
+    folder = tmp_path_factory.mktemp("modules")
+    for name, text in MODULES.items():
+        (folder / f"{name}.py").write_text(text)
+    sys.path.insert(0, str(folder))
+    yield folder
+    sys.path.remove(str(folder))
+
+
+@pytest.fixture
+def served() -> Any:
+    """The user's module, as the caller sees it."""
+    import importlib
+
+    return importlib.import_module("served")
+
+
+@pytest.fixture
+def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURBOLIFT", "on")
+
+
+@pytest.fixture
+def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployment]:
+    """An empty deployment of this test, switched on."""
+    # Paths of unix sockets are short: pytest's own folders may not be.
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
+        found = Deployment(Path(folder))
+        monkeypatch.setenv("TURBOLIFT", "on")
+        monkeypatch.setenv("TURBOLIFT_ROUTES", str(found.path))
+        try:
+            yield found
+        finally:
+            found.stop()
+
+
+@pytest.fixture(scope="session")
+def shared(modules: Path) -> Iterator[Deployment]:
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
+        found = Deployment(Path(folder))
+        try:
+            yield found
+        finally:
+            found.stop()
+
+
+@pytest.fixture
+def standing(shared: Deployment, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shim]:
+    """Return a function that gives a server which the tests share, switched on: they must leave it as it was."""
+    monkeypatch.setenv("TURBOLIFT", "on")
+    monkeypatch.setenv("TURBOLIFT_ROUTES", str(shared.path))
+
+    def get(*identities: str) -> Shim:
+        for identity in identities:
+            if identity not in shared.routes:
+                # A server calls others by the same table.
+                shared.start(identity, "--log-level", "debug", TURBOLIFT="on", TURBOLIFT_ROUTES=str(shared.path))
+        return next(shim for shim in shared.shims if shim.identity == identities[0])
+
+    return get
+
+
+@pytest.fixture
+def http() -> Callable[[str], Callable[..., tuple[int, Any]]]:
+    """Return a function that posts raw bodies to ``served:act`` at an endpoint."""
+
+    def at(endpoint: str) -> Callable[..., tuple[int, Any]]:
+        def post(body: bytes, content_type: str, *headers: str, identity: str = "served:act") -> tuple[int, Any]:
+            lines = [
+                f"POST /v1/functions/{identity} HTTP/1.1",
+                "Host: x",
+                "Connection: close",
+                f"Content-Type: {content_type}",
+                f"Content-Length: {len(body)}",
+                *headers,
+            ]
+            status, _, answer = http_get(endpoint, "", raw="\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+            return status, json.loads(answer)
+
+        return post
+
+    return at
+
+
+@pytest.fixture
+def get() -> Callable[..., tuple[int, bytes, bytes]]:
+    """Return ``http_get``."""
+    return http_get
