@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Iterable, Mapping, Sequence
 
 SHARED_BLOBS = "turbolift/blobs"
+RUNTIME = "turbolift-runtime"
 QUERIES = frozenset({"status", "logs", "call", "export", "down", "destroy", "rollback", "routes"})
 
 
@@ -102,6 +103,32 @@ def slug(function: str) -> str:
     """Return a file name for a function: readable, and unique by a hash of the identity."""
     text = re.sub(r"[^a-z0-9]+", "-", function.lower()).strip("-")
     return f"{text[:48].strip('-')}-{hashlib.sha256(function.encode()).hexdigest()[:8]}"
+
+
+def is_runtime(project: str) -> bool:
+    """Return whether a requirement's project name is that of turbolift's runtime, however it is spelt (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", project).lower() == RUNTIME
+
+
+def brings_shim(extras: Iterable[str]) -> bool:
+    """Return whether a requirement of the runtime with these extras brings what serves a function."""
+    return not {"shim", "all"}.isdisjoint(extra.lower() for extra in extras)
+
+
+def no_runtime(resolve: str, without_shim: Sequence[str] = ()) -> str:
+    """Return what to do where a resolve has no runtime that serves; `without_shim` are targets that lack the extra."""
+    if without_shim:
+        targets = ", ".join(without_shim)
+        problem = f"{targets}: {RUNTIME} without its `shim` extra, which serves a function in its image. Write"
+    else:
+        problem = f"The resolve `{resolve}` has no requirement of {RUNTIME}, which serves a function in its image. Add"
+    return f"""{problem}
+    {RUNTIME}[shim]
+in the requirements of that resolve, say which module it has, as
+    python_requirements(module_mapping={{"{RUNTIME}": ["turbolift"]}})
+or, on a python_requirement target of its own, modules=["turbolift"], and lock anew:
+    pants generate-lockfiles --resolve={resolve}
+To take the runtime from another target, name that by `[turbolift].runtime` in pants.toml."""
 
 
 def package_path(spec_path: str, name: str) -> str:

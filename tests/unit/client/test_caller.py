@@ -65,6 +65,19 @@ def test_connections_are_kept(scripted: Any, call: Any, says: Any) -> None:
     assert headers(server.requests[0])["turbolift-deadline"] == "none"
 
 
+def test_a_connection_that_the_server_closed_costs_no_call(scripted: Any, says: Any) -> None:
+    server = scripted(says.last(says.result(4)))
+    caller, _ = caller_of(server.endpoint, contract=says.contract.digest)
+
+    async def main() -> None:
+        for _ in range(5):
+            assert await caller.call("m:add", says.contract, (1,), {}) == 4
+            await asyncio.sleep(0.05)  # the end of the connection has arrived
+
+    asyncio.run(main())
+    assert server.connections == 5
+
+
 @pytest.mark.parametrize("kind", ["overloaded", "draining", "not-ready"])
 def test_a_refusal_is_sent_again(scripted: Any, call: Any, says: Any, kind: str) -> None:
     server = scripted(says.problem(kind), says.problem(kind, retry_after=0.01), says.result(7))
@@ -77,7 +90,7 @@ def test_a_refusal_is_sent_again(scripted: Any, call: Any, says: Any, kind: str)
 def test_refusals_end(scripted: Any, call: Any, says: Any) -> None:
     server = scripted(says.problem("overloaded", retry_after=0.02))
     with pytest.raises(Overloaded) as caught:
-        call(server.endpoint)
+        call(server.endpoint, policy=Policy(first=0.001, busy=1.0))
     assert caught.value.retry_after == 0.02
     assert len(server.requests) > 2
 
@@ -198,9 +211,9 @@ def test_retries_end_with_the_deadline(scripted: Any, says: Any) -> None:
     server = scripted(says.problem("overloaded", retry_after=0.01))
     caller, _ = caller_of(server.endpoint, contract=says.contract.digest)
     with pytest.raises(DeadlineExceeded, match=r"the last of [0-9]+ tries: .*said the server") as caught:
-        asyncio.run(caller.call("m:add", says.contract, (1,), {}, timeout=0.2))
+        asyncio.run(caller.call("m:add", says.contract, (1,), {}, timeout=0.5))
     assert isinstance(caught.value.__cause__, Overloaded)
-    assert caught.value.timeout == 0.2
+    assert caught.value.timeout == 0.5
 
 
 def test_an_outer_timeout_is_not_ours(scripted: Any, says: Any) -> None:

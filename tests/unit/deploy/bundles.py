@@ -27,9 +27,10 @@ from turbolift.deploy.names import slug
 from turbolift.image import assemble, layer, layout
 from turbolift.image.describe import describe
 
-HERE = Path(__file__).parent
-LOCK = HERE / "requirements.txt"
-ROOTS = HERE / "requirements.in"
+LOCK = Path(__file__).parents[3] / "3rdparty" / "python" / "default.lock"
+ROOTS = "aiohttp\nmsgspec\nprometheus-client\nuvloop\nyarl\n"
+"""What the shim and the client in a function's image import beside the standard library."""
+
 SHIM_ROOMS = ("api", "client", "contract", "shim", "spec", "wire")
 
 Sources = Mapping[str, str]
@@ -130,7 +131,7 @@ def workshop() -> Workshop:
     lock = Path(spec.__file__).parent.parent / "image" / "base-lock.json"
     base = _once(cache, f"base-{_digest(lock.read_bytes())}", lambda part: _base(part, lock, cache / "debs"))
     rootfs = base / "rootfs"
-    deps_key = _digest(LOCK.read_bytes(), ROOTS.read_bytes(), base.name)
+    deps_key = _digest(LOCK.read_bytes(), ROOTS, base.name)
     deps = _once(cache, f"third-party-{deps_key}", lambda part: _third_party(part, lock, rootfs))
     shim = _once(cache, f"shim-{_digest(*_shim_files(), base.name)}", lambda part: _shim(part, rootfs))
     return Workshop(cache, base / "layout", rootfs, deps, shim)
@@ -141,17 +142,10 @@ def _base(part: Path, lock: Path, debs: Path) -> None:
 
 
 def _third_party(part: Path, lock: Path, rootfs: Path) -> None:
-    _image(
-        "third-party",
-        "--requirements",
-        ROOTS,
-        "--lock",
-        LOCK,
-        "--complete-platform",
-        lock,
-        "--out",
-        part / "tree",
-    )
+    roots = part / "roots.txt"
+    roots.write_text(ROOTS, "utf-8")
+    given = ["--requirements", roots, "--lock", LOCK, "--complete-platform", lock]
+    _image("third-party", *given, "--out", part / "tree")
     layer.build("third-party", part / "tree", "app/site-packages", rootfs, part / "layer")
 
 

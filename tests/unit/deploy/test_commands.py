@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import DOUBLE, Deployment, double, wait_for
+from deployments import DOUBLE, Deployment, double, wait_for
 
 WORDS = "shop.words:Words.count"
 

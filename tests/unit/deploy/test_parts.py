@@ -20,14 +20,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from releases import release
 
 from turbolift.deploy import files, lock
 from turbolift.deploy.local import logs, process, sockets, supervise
 from turbolift.deploy.local.command import python_path
 from turbolift.deploy.local.layers import Layers, chain_id
 from turbolift.deploy.names import resolve, slug
+from turbolift.deploy.platform import Host
 from turbolift.deploy.view import View
 from turbolift.errors import DeployError
+from turbolift.image.layout import Layout
 
 KNOWN = ["pricing.quote:quote", "pricing.stock:Stock.quote", "shop.cart:Cart.total", "shop.cart:total_of"]
 
@@ -152,6 +155,18 @@ def test_socket_folder_of_somebody_else_is_refused(runtime: Path, tmp_path: Path
     (runtime / "turbolift").symlink_to(tmp_path)
     with pytest.raises(DeployError, match="is not a folder of yours"):
         sockets.socket_dir(tmp_path)
+
+
+def test_stopped_function_has_the_time_of_one_call(tmp_path: Path) -> None:
+    def host(drain: float | None) -> Host:
+        store: Layout = object.__new__(Layout)
+        return Host(tmp_path, "deploy", tmp_path, store, tmp_path / "routes.json", print, drain)
+
+    long = release("m:f")
+    long.options["timeout"] = 120.0
+    assert host(None).drain_of(long) == 120.0
+    assert host(None).drain_of(release("m:f")) == 30.0
+    assert host(2.0).drain_of(long) == 2.0
 
 
 def test_chain_id_is_the_specifications() -> None:

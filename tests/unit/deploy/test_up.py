@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -14,7 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from conftest import BROKEN_START, DOUBLE, Deployment, double, wait_for
+import pytest
+from deployments import BROKEN_START, DOUBLE, Deployment, double, wait_for
 
 PLUS = "shop.plus:plus"
 LOAD = """
@@ -226,16 +229,46 @@ def test_renamed_function_is_retired(deployment: Deployment) -> None:
     assert "no such function is deployed" in failed.stderr
 
 
-def test_interrupted_deploy_stops_what_it_started(deployment: Deployment) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_deploy_stops_what_it_started(
+    deployment: Deployment, number: signal.Signals, code: int
+) -> None:
     deployment.run(bundle=deployment.bundle(DOUBLE, double=double()))
     before = deployment.status()
     slow = double(3, before="import os, time\nif os.environ['TURBOLIFT'] == 'on':\n    time.sleep(30)")
     process = deployment.start(bundle=deployment.bundle(DOUBLE, double=slow))
     wait_for(lambda: len(deployment.processes()) == 2)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "interrupted; what served before serves on" in err
+    assert process.returncode == code
+    assert "stopping what this run started: shop.double:double" in err
+    assert "what served before serves on" in err
     assert "Traceback" not in err
     assert deployment.status() == before
     assert len(deployment.processes()) == 1
+
+
+def test_live_table_on_a_terminal(deployment: Deployment) -> None:
+    bundle = deployment.bundle(DOUBLE, double=double())
+    terminal, other = pty.openpty()
+    process = subprocess.Popen(
+        deployment.command(bundle=bundle),
+        env={**deployment.env, "TERM": "xterm", "COLUMNS": "200", "LINES": "50"},
+        stdin=other,
+        stdout=other,
+        stderr=other,
+    )
+    os.close(other)
+    said = b""
+    # Reading a terminal whose other end is closed is an error, not an end of file.
+    with contextlib.suppress(OSError):
+        while data := os.read(terminal, 4096):
+            said += data
+    os.close(terminal)
+    assert process.wait(30) == 0
+    text = said.decode()
+    assert "starting" in text
+    last = text[text.rindex("ready in") :]
+    assert "shop.double:double" in last
+    assert str(deployment.status()[DOUBLE]["pid"]) in last
+    assert f"TURBOLIFT_ROUTES={deployment.state / 'routes.json'}" in last

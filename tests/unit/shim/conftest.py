@@ -90,6 +90,11 @@ def act_here(what, text, seconds):
         pathlib.Path(text).touch()
         time.sleep(seconds)
         return "slept"
+    if what == "hold":
+        pathlib.Path(text).touch()
+        while not os.path.exists(text + ".go"):
+            time.sleep(0.01)
+        return "held"
     if what == "thread":
         return threading.current_thread().name
     if what == "pid":
@@ -113,7 +118,7 @@ def act(what: str, text: str = "", seconds: float = 0.0) -> str:
 def quick(what: str, text: str = "", seconds: float = 0.0) -> str:
     return act_here(what, text, seconds)
 
-@on(Local(), timeout=0.5)
+@on(Local(), timeout=1.0)
 async def brief(what: str, text: str = "", seconds: float = 0.0) -> str:
     return await aact.local(what, text, seconds)
 
@@ -216,6 +221,7 @@ MODULES = {
     "served_untagged": "def f() -> int:\n    return 1\n",
     "served_slow": (
         "import os, time\nfrom turbolift import Local, on\n"
+        "open(os.environ['GO'] + '.seen', 'w').close()\n"
         "while not os.path.exists(os.environ['GO']):\n    time.sleep(0.01)\n\n"
         "@on(Local())\ndef f(x: int) -> int:\n    return x + 1\n"
     ),
@@ -270,6 +276,7 @@ class Shim:
                 [sys.executable, "-m", "turbolift.shim", "--function", identity, *options],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
+                start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **env},
             )
 

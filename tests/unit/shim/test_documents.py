@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,18 @@ def test_what_cannot_be_described(tmp_path: Path, modules: Path) -> None:
     done = describe("served:act", tmp_path / "no" / "d")
     assert done.returncode == 78
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_signal_while_describing_is_an_error(deployment: Any, tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    options = ("--describe", str(tmp_path / "d"), "--uds", "unused")
+    shim = deployment.start("served_slow:f", *options, ready=False, GO=str(go))
+    end = time.monotonic() + 60
+    while not (tmp_path / "go.seen").exists():
+        assert time.monotonic() < end, shim.text()
+        time.sleep(0.01)
+    assert shim.stop() == -signal.SIGTERM
     assert not (tmp_path / "d").exists()
 
 

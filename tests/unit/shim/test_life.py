@@ -94,6 +94,18 @@ def test_a_drain_finishes_the_call_that_runs(
     assert not shim.socket.exists()
 
 
+def test_a_signal_to_the_whole_group_drains_too(deployment: Any, served: Any, tmp_path: Path) -> None:
+    shim = deployment.start("served:pact")
+    marker = tmp_path / "marker"
+    thread, outcome = in_thread(lambda: served.pact.call("sleep", str(marker), 0.6))
+    until(marker.exists, "the call to run")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.killpg(shim.process.pid, number)
+    assert shim.process.wait(60) == 0
+    thread.join()
+    assert outcome == ["slept"]
+
+
 def test_a_server_that_is_gone(deployment: Any, served: Any) -> None:
     shim = deployment.start("served:act")
     assert shim.stop() == 0

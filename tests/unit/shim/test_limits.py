@@ -35,7 +35,7 @@ def test_the_tags_timeout_ends_a_call_on_both_sides(standing: Standing, served: 
         await served.brief.with_options(timeout=60)("echo")
         with pytest.raises(DeadlineExceeded) as caught:
             await served.brief("wait", str(marker), 600.0)
-        assert caught.value.timeout == 0.5
+        assert caught.value.timeout == 1.0
         assert caught.value.function == "served:brief"
         assert isinstance(caught.value, TimeoutError)
         await wait_for(lambda: marker.read_text() == "cancelled")
@@ -47,7 +47,7 @@ def test_a_calls_own_timeout(standing: Standing, served: Any, tmp_path: Path) ->
     standing("served:brief", "served:act")
     for seconds in (60, None):
         longer = served.brief.with_options(timeout=seconds)
-        assert longer.call("wait", str(tmp_path / "a"), 0.7) == "waited"
+        assert longer.call("wait", str(tmp_path / "a"), 1.2) == "waited"
     with pytest.raises(DeadlineExceeded):
         served.brief.with_options(timeout=0.05).call("wait", str(tmp_path / "b"), 600.0)
     with pytest.raises(DeadlineExceeded):
@@ -55,10 +55,10 @@ def test_a_calls_own_timeout(standing: Standing, served: Any, tmp_path: Path) ->
 
 
 def test_a_nested_call_inherits_the_deadline(standing: Standing, served: Any, tmp_path: Path) -> None:
-    # The inner function has no timeout of its own: without the outer one's 0.5 s it would sleep on.
+    # The inner function has no timeout of its own: without the outer one's it would sleep on.
     standing("served:brief", "served:quick")
     with pytest.raises(DeadlineExceeded):
-        served.brief.call("nested-sleep", str(tmp_path / "m"), 1.5)
+        served.brief.call("nested-sleep", str(tmp_path / "m"), 3.0)
 
 
 def test_the_server_honours_a_deadline_by_itself(standing: Standing, http: Any, tmp_path: Path) -> None:
@@ -122,42 +122,51 @@ def test_the_first_error_of_a_map_cancels_the_rest(standing: Standing, served: A
 
 def test_a_slot_of_a_thread_is_taken_until_it_ends(deployment: Any, served: Any, tmp_path: Path, get: Any) -> None:
     shim = deployment.start("served:act")
+    marker = tmp_path / "m"
 
     async def main() -> None:
         with pytest.raises(DeadlineExceeded):
-            await served.act.with_options(timeout=0.1)("sleep", str(tmp_path / "m"), 0.8)
-        metrics = await asyncio.to_thread(get, shim.endpoint, "/metrics")
-        assert b'turbolift_calls_running{function="served:act"} 1.0' in metrics[2]
-        # It comes free by itself.
+            await served.act.with_options(timeout=0.5)("hold", str(marker))
+        assert gauge(get, shim, "running") == 1
+        go(marker)
+        await wait_for(lambda: gauge(get, shim, "running") == 0)
         assert await served.act("echo", "x") == "x"
 
     asyncio.run(main())
 
 
-def test_past_the_queue_calls_are_refused(deployment: Any, served: Any, tmp_path: Path, http: Any) -> None:
+def gauge(get: Any, shim: Any, name: str) -> float:
+    text = get(shim.endpoint, "/metrics")[2].decode()
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"turbolift_calls_{name}{{"))
+
+
+def go(*markers: Path) -> None:
+    for marker in markers:
+        Path(f"{marker}.go").touch()
+
+
+def test_past_the_queue_calls_are_refused(deployment: Any, served: Any, tmp_path: Path, http: Any, get: Any) -> None:
     shim = deployment.start("served:act")  # two slots, two places
     post = http(shim.endpoint)
     markers = [tmp_path / str(i) for i in range(4)]
-    body = [json.dumps({"args": {"what": "sleep", "text": str(m), "seconds": 1.0}}).encode() for m in markers]
+    bodies = [json.dumps({"args": {"what": "hold", "text": str(m)}}).encode() for m in markers]
     statuses: list[int] = []
-    threads = [threading.Thread(target=lambda b=b: statuses.append(post(b, "application/json")[0])) for b in body]
-
-    async def full() -> None:
-        await wait_for(lambda: sum(m.exists() for m in markers) == 2)
-
+    threads = [threading.Thread(target=lambda b=b: statuses.append(post(b, "application/json")[0])) for b in bodies]
     for thread in threads:
         thread.start()
-    asyncio.run(full())
-    status = 200
-    end = time.monotonic() + 30
-    while status == 200 and time.monotonic() < end:
-        status, problem = post(b'{"args": {"what": "echo"}}', "application/json")
+    asyncio.run(wait_for(lambda: (gauge(get, shim, "running"), gauge(get, shim, "queued")) == (2, 2)))
+    status, problem = post(b'{"args": {"what": "echo"}}', "application/json")
     assert (status, problem["type"]) == (503, "urn:turbolift:problem:overloaded")
     assert problem["retry_after"] > 0
     # A caller of ours waits as it is told, and gets through.
-    assert served.act.call("echo", "patient") == "patient"
-    for thread in threads:
+    patient: list[str] = []
+    waiting = threading.Thread(target=lambda: patient.append(served.act.call("echo", "patient")))
+    waiting.start()
+    asyncio.run(wait_for(lambda: b'outcome="overloaded"} 1.0' not in get(shim.endpoint, "/metrics")[2]))
+    go(*markers)
+    for thread in (*threads, waiting):
         thread.join()
+    assert patient == ["patient"]
     assert statuses == [200] * 4
 
 
@@ -167,18 +176,18 @@ def test_a_caller_gives_up_on_a_full_server(deployment: Any, served: Any, tmp_pa
 
     deployment.start("served:act")
     impatient = Caller(AiohttpTransport(), policy=Policy(busy=0.0))
+    markers = [tmp_path / str(i) for i in range(12)]
 
     async def main() -> None:
         contract = served.act.contract
-        calls = [
-            asyncio.ensure_future(impatient.call("served:act", contract, ("sleep", str(tmp_path / str(i)), 0.5), {}))
-            for i in range(12)
-        ]
+        calls = [asyncio.ensure_future(impatient.call("served:act", contract, ("hold", str(m)), {})) for m in markers]
+        await wait_for(lambda: sum(call.done() for call in calls) == 8)
+        go(*markers)
         results = await asyncio.gather(*calls, return_exceptions=True)
         refused = [r for r in results if isinstance(r, Overloaded)]
         assert len(refused) == 8
         assert refused[0].retry_after
-        assert results.count("slept") == 4
+        assert results.count("held") == 4
 
     asyncio.run(main())
 
@@ -241,10 +250,11 @@ def test_health_while_every_slot_is_busy(standing: Standing, served: Any, tmp_pa
 
         async def main(name: str, shim: Any) -> None:
             markers = [tmp_path / f"{name}{i}" for i in range(2)]
-            calls = [asyncio.create_task(getattr(served, name)("sleep", str(m), 0.5)) for m in markers]
+            calls = [asyncio.create_task(getattr(served, name)("hold", str(m))) for m in markers]
             await wait_for(lambda: all(m.exists() for m in markers))
             assert (await asyncio.to_thread(get, shim.endpoint, "/healthz"))[0] == 200
             assert not any(call.done() for call in calls)
+            go(*markers)
             await asyncio.gather(*calls)
 
         asyncio.run(main(name, shim))

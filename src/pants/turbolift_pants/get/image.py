@@ -41,7 +41,13 @@ from pants.engine.fs import (
 )
 from pants.engine.process import ProcessResult
 from pants.engine.rules import Get, MultiGet, collect_rules, rule
-from pants.engine.target import Targets, TransitiveTargets, TransitiveTargetsRequest
+from pants.engine.target import (
+    AllTargets,
+    Target,
+    Targets,
+    TransitiveTargets,
+    TransitiveTargetsRequest,
+)
 from pants.util.frozendict import FrozenDict
 from pants.util.logging import LogLevel
 
@@ -49,7 +55,14 @@ from turbolift_pants.get.base import PLATFORM, BaseImage
 from turbolift_pants.get.find import TaggedFiles
 from turbolift_pants.get.generate import FunctionFieldSet, OwningSource, OwningSourceRequest
 from turbolift_pants.get.tools import ImageStep
-from turbolift_pants.steps import Closure, function_spec, identity
+from turbolift_pants.steps import (
+    Closure,
+    brings_shim,
+    function_spec,
+    identity,
+    is_runtime,
+    no_runtime,
+)
 from turbolift_pants.subsystem import TurboliftSubsystem
 
 
@@ -93,7 +106,9 @@ class ShimTargetsRequest:
 
 
 @rule(desc="Find turbolift's runtime", level=LogLevel.DEBUG)
-async def find_shim_targets(request: ShimTargetsRequest, turbolift: TurboliftSubsystem) -> ShimTargets:
+async def find_shim_targets(
+    request: ShimTargetsRequest, turbolift: TurboliftSubsystem, python_setup: PythonSetup
+) -> ShimTargets:
     if turbolift.runtime:
         addresses = await Get(
             Addresses,
@@ -103,12 +118,32 @@ async def find_shim_targets(request: ShimTargetsRequest, turbolift: TurboliftSub
                 description_of_origin="the option `[turbolift].runtime`",
             ),
         )
+        # A source target, as in turbolift's own repository, is taken as it is.
+        named = await Get(Targets, Addresses, addresses)
+        without_shim = [t.address.spec for t in named if _runtime_extras(t) and not brings_shim(_runtime_extras(t)[0])]
+        if without_shim:
+            raise CannotPackage(no_runtime(request.resolve, without_shim))
         return ShimTargets(tuple(addresses))
-    raise CannotPackage(
-        "The option `[turbolift].runtime` is not set: name the target of turbolift's runtime in your resolve, as\n"
-        '    [turbolift]\n    runtime = "3rdparty/python:turbolift"\n'
-        "It is the python_requirement of the runtime with its `shim` extra; it brings the server into each image."
-    )
+    targets = await Get(AllTargets)
+    runtimes = [
+        (target.address, extras)
+        for target in targets
+        for extras in _runtime_extras(target)
+        if target[PythonResolveField].normalized_value(python_setup) == request.resolve
+    ]
+    able = sorted({address for address, extras in runtimes if brings_shim(extras)})
+    if not able:
+        raise CannotPackage(no_runtime(request.resolve, sorted(address.spec for address, _ in runtimes)))
+    # Any of them serves; one is enough.
+    return ShimTargets((able[0],))
+
+
+def _runtime_extras(target: Target) -> list[tuple[str, ...]]:
+    """The extras of each requirement of turbolift's runtime that `target` has."""
+    if not target.has_field(PythonRequirementsField):
+        return []
+    requirements = target[PythonRequirementsField].value or ()
+    return [tuple(r.extras) for r in requirements if is_runtime(r.project_name)]
 
 
 # ------------------------------------------------------------------------------------------------------------- layers

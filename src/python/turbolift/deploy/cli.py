@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         shared.print_help()
         return 0
     name = rest.pop(0) if rest and not rest[0].startswith("-") else "up"
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     try:
         if name not in _COMMANDS:
             raise ConfigurationError(
@@ -82,15 +83,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     except _TerminatedError:
-        print("terminated; what served before serves on", file=sys.stderr)
+        print("terminated", file=sys.stderr)
         return 143
     except KeyboardInterrupt:
-        print("interrupted; what served before serves on", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return 130
 
 
 class _TerminatedError(KeyboardInterrupt):
-    """SIGTERM: as Ctrl-C, with another exit code."""
+    """SIGTERM or SIGHUP: as Ctrl-C, with another exit code."""
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -115,15 +116,23 @@ def _shared() -> argparse.ArgumentParser:
     add("--platform", metavar="KIND", help="where to run: local, or one that a distribution adds")
     add("--wait", type=_seconds, default=60.0, metavar="S", help="seconds to wait for another run (60)")
     add("--ready-timeout", type=_seconds, default=60.0, metavar="S", help="seconds for a start (60)")
-    add("--grace", type=_seconds, default=30.0, metavar="S", help="seconds for running calls at a stop (30)")
+    add(
+        "--grace",
+        type=_seconds,
+        metavar="S",
+        help="seconds for running calls at a stop (as tagged, 30 at least)",
+    )
     add("--retire-after", type=_seconds, default=1.0, metavar="S", help="seconds from switch to stop (1)")
     return parser
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return value
 
 

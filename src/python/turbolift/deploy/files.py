@@ -77,6 +77,14 @@ def size_of(path: Path) -> int:
         return 0
 
 
+def is_at(fd: int, path: Path) -> bool:
+    """Return whether the open file `fd` is still the file of the name `path`."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there. A folder leaves its name first: nobody sees half of it."""
     if path.is_dir() and not path.is_symlink():

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from turbolift.deploy.files import private_dir
+from turbolift.deploy.files import is_at, private_dir
 from turbolift.errors import DeployError
 
 _POLL = 0.2
@@ -57,9 +57,8 @@ def _acquire(path: Path, wait: float, say: Callable[[str], None]) -> int:
         else:
             # `destroy` removes the folder while it holds the lock: what was locked must still be the file of
             # that name.
-            with contextlib.suppress(FileNotFoundError):
-                if os.stat(path).st_ino == os.fstat(fd).st_ino:
-                    return fd
+            if is_at(fd, path):
+                return fd
             os.close(fd)
             continue
         if time.monotonic() >= until:

@@ -23,6 +23,9 @@ from typing import Any, Protocol
 from turbolift.errors import DeployError
 from turbolift.image.layout import Layout
 
+DRAIN = 30.0
+"""Seconds that a stopped instance has for its running calls at least, where the user says nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -92,7 +95,7 @@ class Host:
 
     ``state`` is the deployment's own folder (0700), ``store`` the images (every blob in it verified),
     ``routes`` the path of the route table, ``say`` reports progress to a person (a line at a time), ``drain``
-    is how many seconds an instance gets to finish its calls when it is stopped.
+    is how many seconds an instance gets to finish its calls when it is stopped, if the user said so.
     """
 
     workspace: Path
@@ -101,7 +104,14 @@ class Host:
     store: Layout
     routes: Path
     say: Callable[[str], None]
-    drain: float
+    drain: float | None
+
+    def drain_of(self, release: Release) -> float:
+        """Return how many seconds an instance of `release` gets: as long as one call may take, unless told.
+        """
+        if self.drain is not None:
+            return self.drain
+        return max(DRAIN, release.options.get("timeout") or 0.0)
 
 
 class StartError(DeployError):
@@ -148,8 +158,7 @@ class Platform(Protocol):
         ...
 
     async def stop(self, instance: Instance) -> None:
-        """Let `instance` finish its calls (`Host.drain` seconds at most), end it, and forget it. Idempotent.
-        """
+        """Let `instance` finish its calls (see `Host.drain_of`), end it, and forget it. Idempotent."""
         ...
 
     def instances(self) -> list[Instance]:

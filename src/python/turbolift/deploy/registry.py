@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 
@@ -13,7 +12,17 @@ from turbolift.errors import ConfigurationError, DeployError
 
 GROUP = "turbolift.platforms"
 
-_OWN = {"local": ("turbolift.deploy.local", "LocalPlatform")}
+Factory = Callable[[Host], Platform]
+
+
+def _local() -> Factory:
+    from turbolift.deploy.local import LocalPlatform
+
+    return LocalPlatform
+
+
+# Each is imported when it is used: a platform may bring a heavy client library.
+_OWN: dict[str, Callable[[], Factory]] = {"local": _local}
 _PLANNED = ("docker", "k8s")
 
 
@@ -46,9 +55,7 @@ def check(kinds: Iterable[tuple[str, str]]) -> None:
 def make(kind: str, host: Host) -> Platform:
     """Return the platform `kind` for the deployment `host`."""
     if kind in _OWN:
-        module, name = _OWN[kind]
-        factory: Callable[[Host], Platform] = getattr(importlib.import_module(module), name)
-        return factory(host)
+        return _OWN[kind]()(host)
     for one in _announced():
         if one.name == kind:
             return _load(one, host)

@@ -27,6 +27,9 @@ RETIRE_AFTER = 1.0
 request out.
 """
 
+_PATIENCE = 3.0
+"""Seconds of silence while old instances finish their calls."""
+
 _AT_ONCE = max(2, os.cpu_count() or 1)
 
 
@@ -174,8 +177,12 @@ class Rollout:
             errors = [error for task in tasks if (error := task.result()) is not None]
             if errors:
                 raise _failure(errors, len(releases))
-        except BaseException:
+        except BaseException as error:
+            if started:
+                self._view.say(f"stopping what this run started: {', '.join(sorted(started))}")
             await asyncio.shield(self._stop_all(one.instance for one in started.values()))
+            if not isinstance(error, Exception):
+                self._view.say("nothing was switched: what served before serves on")
             raise
         return started
 
@@ -233,7 +240,15 @@ class Rollout:
             if gone:
                 self._view.update(function, "retired")
 
-        await every(*(stop(*one) for one in old), self._stop_all(leftovers))
+        stopping = asyncio.ensure_future(every(*(stop(*one) for one in old), self._stop_all(leftovers)))
+        try:
+            await asyncio.wait({stopping}, timeout=_PATIENCE)
+            if not stopping.done():
+                self._view.say("all is switched; waiting for calls that still run on what is retired")
+            await stopping
+        except asyncio.CancelledError:
+            self._view.say("all is switched; what is retired and still runs is stopped by the next deploy")
+            raise
 
     async def _stop_all(self, instances: Iterable[Instance]) -> None:
         await every(*(self._platforms[one.platform].stop(one) for one in instances))

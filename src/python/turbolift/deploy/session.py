@@ -31,7 +31,7 @@ class Settings:
     platform: str | None = None
     wait: float = 60.0
     ready_timeout: float = 60.0
-    drain: float = 30.0
+    drain: float | None = None
     retire_after: float = 1.0
 
 

@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
     options = _parse(argv)
     log.setup(options.log_level)
     if options.describe is not None:
+        early.restore()
         return _describe(options.function, options.describe)
     try:
         listener = listen_unix(options.uds) if options.uds else listen_tcp(options.host, options.port)

@@ -22,6 +22,12 @@ def install() -> None:
         signal.signal(number, _leave)
 
 
+def restore() -> None:
+    """Give the signals their usual meaning back: a program that only describes is ended by them, with an error."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def at_early_exit(cleanup: Callable[[], None]) -> None:
     """Have `cleanup` run when a signal ends the process while it starts."""
     _cleanups.append(cleanup)

@@ -85,11 +85,15 @@ class Layers:
 
     def hold(self) -> None:
         """Keep everybody from removing layers until this process ends, or `release`."""
-        if self._shared is None:
+        while self._shared is None:
             files.private_dir(self.folder)
             fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(fd, fcntl.LOCK_SH)
-            self._shared = fd
+            if files.is_at(fd, self.folder / ".lock"):
+                self._shared = fd
+            else:
+                # Whoever removed the last layers removed the folder: there is a new one to be made.
+                os.close(fd)
 
     def release(self) -> None:
         """Let go of the shared lock."""
@@ -131,17 +135,16 @@ class Layers:
     @contextlib.contextmanager
     def removing(self) -> Iterator[bool]:
         """Hold the exclusive lock for the block, if nobody deploys now: yields whether that is so."""
-        if not self.folder.is_dir():
+        try:
+            fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
             yield False
             return
-        fd = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield files.is_at(fd, self.folder / ".lock")
+        except BlockingIOError:
+            yield False
         finally:
             os.close(fd)
 

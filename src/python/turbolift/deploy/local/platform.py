@@ -7,14 +7,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import inspect
 import json
 import os
+import platform
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from turbolift.deploy import files
 from turbolift.deploy.http import is_ready
@@ -23,14 +25,17 @@ from turbolift.deploy.local.layers import Layers, split, used_elsewhere
 from turbolift.deploy.local.logs import log_path, read_log, tail
 from turbolift.deploy.local.records import Records
 from turbolift.deploy.local.sockets import socket_dir, where
-from turbolift.deploy.platform import Health, Host, Instance, Release, Removal, StartError
+from turbolift.deploy.platform import DRAIN, Health, Host, Instance, Release, Removal, StartError
 from turbolift.errors import DeployError
+from turbolift.image.layout import Image
 
 KIND = "local"
 
 _LAST_LINES = 15
 _KILL_AFTER = 5.0
 """Seconds that the supervisor, and then we, wait longer than the one below before the process is killed."""
+
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 class LocalPlatform:
@@ -45,9 +50,15 @@ class LocalPlatform:
 
     async def prepare(self, releases: Sequence[Release]) -> None:
         """Unpack the layers that are not there yet, and note that this deployment uses them."""
+        if sys.platform != "linux":
+            raise DeployError(
+                f"platform local runs the Linux programs of an image, and this machine has {sys.platform}: "
+                "use another platform here"
+            )
         self._layers.hold()
         for release in releases:
             image = self._host.store.image(release.image)
+            _check_machine(release, image)
             # Noted first: whoever prunes must not take away what is about to be started from.
             self._note_use(release.image, split(image).names())
             await asyncio.to_thread(self._layers.unpack, self._host.store, image)
@@ -63,6 +74,7 @@ class LocalPlatform:
         socket = socket_dir(host.state) / f"{id}.sock"
         instance = Instance(id, release.function, release.version, self.kind, f"unix://{socket}")
         home = self._home()
+        drain = host.drain_of(release)
         log = log_path(host.state, release.function, release.version)
         files.private_dir(log.parent)
         argv, env = command.function_command(
@@ -76,7 +88,7 @@ class LocalPlatform:
                 "TURBOLIFT": "on",
                 "TURBOLIFT_ROUTES": str(host.routes),
                 "TURBOLIFT_VERSION": release.version,
-                "TURBOLIFT_GRACE": f"{host.drain:g}",
+                "TURBOLIFT_GRACE": f"{drain:g}",
             },
         )
         record = self._records.write(
@@ -87,23 +99,24 @@ class LocalPlatform:
                 "cwd": str(home),
                 "log": str(log),
                 "socket": str(socket),
-                "grace": host.drain + _KILL_AFTER,
+                "grace": drain + _KILL_AFTER,
             },
         )
         argv, env = command.supervisor_command(rootfs, self._program(), record, image)
-        pid = _spawn(argv, env, log)
-        while (live := self._records.live(id)) is None:
+        try:
+            pid = _spawn(argv, env, log)
+        except OSError as error:
+            self._records.forget(id)
+            raise StartError(
+                release.function,
+                f"the base image's Python cannot be started here: {error.strerror}: {argv[0]}",
+            ) from None
+        while self._records.live(id) is None:
             process.reap(pid)
             if process.start_time(pid) is None:
                 self._records.forget(id)
-                raise StartError(
-                    release.function,
-                    "its supervisor ended at once",
-                    log=tail(log, _LAST_LINES),
-                    advice="is the base image made for this machine's processor?",
-                )
+                raise StartError(release.function, "its supervisor ended at once", log=tail(log, _LAST_LINES))
             await asyncio.sleep(0.01)
-        del live
         return instance
 
     async def wait_ready(self, instance: Instance, timeout: float) -> None:
@@ -153,7 +166,7 @@ class LocalPlatform:
         """Have the supervisor drain the process; what is left after the grace time is killed."""
         live = await self._records.claim(instance.id)
         if live is not None:
-            grace = self._host.drain + 2 * _KILL_AFTER
+            grace = self._patience(instance)
             await process.end(live.supervisor, grace=grace)
             # Read again: the child that matters is the last one.
             last = self._records.live(instance.id) or live
@@ -192,7 +205,8 @@ class LocalPlatform:
                 files.remove(path)
         removed += self._layers.prune(used, dry_run=dry_run)
         for path in state.glob("supervise-*.py"):
-            if path.name != _program_name() and not self.instances() and not dry_run:
+            # A supervisor that runs has read its file.
+            if path.name != _program_name() and not dry_run:
                 files.remove(path)
         return removed
 
@@ -205,6 +219,13 @@ class LocalPlatform:
                 folder.parent.rmdir()
         self._layers.release()
         self._layers.prune(used_elsewhere(self._host.state), dry_run=False)
+
+    def _patience(self, instance: Instance) -> float:
+        """Return the seconds after which the supervisor itself is killed: it kills its child before."""
+        if self._host.drain is not None:
+            return self._host.drain + _KILL_AFTER
+        details = self._records.details(instance.id) or {}
+        return float(details.get("grace", DRAIN)) + _KILL_AFTER
 
     def _tail(self, instance: Instance) -> list[str]:
         return tail(log_path(self._host.state, instance.function, instance.version), _LAST_LINES)
@@ -231,31 +252,37 @@ class LocalPlatform:
 
 
 def _program_text() -> bytes:
-    return Path(supervise.__file__).read_bytes()
+    return inspect.getsource(supervise).encode()
 
 
 def _program_name() -> str:
     return f"supervise-{hashlib.sha256(_program_text()).hexdigest()[:12]}.py"
 
 
-def _spawn(argv: list[str], env: dict[str, Any], log: Path) -> int:
-    """Start `argv` in a session of its own, its output to `log`; return its process id."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    try:
-        return os.posix_spawn(
-            argv[0],
-            argv,
-            env,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-            setsigmask=(),
-            setsigdef=(signal.SIGINT, signal.SIGPIPE),
-        )
-    except OSError as error:
+def _check_machine(release: Release, image: Image) -> None:
+    """Raise DeployError where the image is for another kind of processor."""
+    here = _MACHINES.get(platform.machine(), platform.machine())
+    there = image.config.get("architecture", here)
+    if there != here:
         raise DeployError(
-            f"{argv[0]}: the base image's Python cannot be started on this machine: {error.strerror}"
-        ) from None
+            f"{release.function}: its image is for {there}, and this machine is {here}: package it on a base "
+            "for this machine, or use another platform",
+            function=release.function,
+        )
+
+
+def _spawn(argv: list[str], env: dict[str, str], log: Path) -> int:
+    """Start `argv` in a session of its own, its output to `log`; return its process id. Raises OSError."""
+    return os.posix_spawn(
+        argv[0],
+        argv,
+        env,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigmask=(),
+        setsigdef=(signal.SIGINT, signal.SIGPIPE, signal.SIGHUP),
+    )

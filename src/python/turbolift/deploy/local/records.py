@@ -100,10 +100,6 @@ class Records:
         """Say that the function has answered: from now on its supervisor restarts it."""
         (self.folder / f"{id}.ready").touch(mode=0o600)
 
-    def was_ready(self, id: str) -> bool:
-        """Return whether `confirm` was called."""
-        return (self.folder / f"{id}.ready").exists()
-
     async def claim(self, id: str) -> Live | None:
         """Settle who a record belongs to, before it is removed: its live supervisor's `Live`, or nobody
         (None).

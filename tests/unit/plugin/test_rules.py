@@ -1,0 +1,174 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The rules on a real engine: what is generated, inferred, linted and proposed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from pants.backend.python import target_types_rules
+from pants.backend.python.dependency_inference import rules as inference
+from pants.backend.python.target_types import PythonSourcesGeneratorTarget
+from pants.backend.python.util_rules import pex_from_targets
+from pants.build_graph.address import Address
+from pants.core.goals.lint import LintResult
+from pants.core.goals.tailor import PutativeTargets
+from pants.core.target_types import FileTarget
+from pants.core.util_rules import source_files, stripped_source_files
+from pants.engine.internals.scheduler import ExecutionError
+from pants.engine.rules import QueryRule
+from pants.engine.target import AllTargets, TransitiveTargets, TransitiveTargetsRequest
+from pants.testutil.rule_runner import RuleRunner
+
+from turbolift_pants.get import rules as turbolift_rules
+from turbolift_pants.get.find import TaggedFiles
+from turbolift_pants.get.lint import TurboliftLintRequest
+from turbolift_pants.get.tailor import PutativeFunctionsRequest
+from turbolift_pants.target_types import (
+    TurboliftDeploymentTarget,
+    TurboliftFunctionsTarget,
+    TurboliftFunctionTarget,
+)
+
+# The launcher tells where the pex command line is and where interpreters are.
+INHERITED = {
+    "HOME",
+    "PANTS_PEX_CLI_KNOWN_VERSIONS",
+    "PANTS_PEX_CLI_URL_TEMPLATE",
+    "PANTS_PEX_CLI_VERSION",
+    "PANTS_PYTHON_BOOTSTRAP_SEARCH_PATH",
+    "PATH",
+    "PYENV_ROOT",
+}
+
+CART = dedent(
+    """\
+    import turbolift as t
+    from shop.prices import PRICE
+
+    @t.on(t.Local(), cpu="1")
+    def total(n: int) -> int:
+        match n:
+            case 0:
+                return 0
+        return n * PRICE
+
+    class Cart:
+        @staticmethod
+        @t.on(t.Local())
+        async def total(n: int) -> int:
+            return n
+    """
+)
+FILES = {
+    "src/shop/BUILD": "python_sources()\nturbolift_functions(name='functions')\n",
+    "src/shop/__init__.py": "",
+    "src/shop/prices.py": "PRICE = 3\n",
+    "src/shop/cart.py": CART,
+    "src/shop/order.py": "from turbolift import Local, on\n\n@on(Local())\ndef total(n: int) -> int:\n    return n\n",
+    "src/shop/test_cart.py": CART,
+}
+
+
+@pytest.fixture
+def runner() -> RuleRunner:
+    runner = RuleRunner(
+        rules=[
+            *turbolift_rules(),
+            *target_types_rules.rules(),
+            *inference.rules(),
+            *pex_from_targets.rules(),
+            *source_files.rules(),
+            *stripped_source_files.rules(),
+            QueryRule(AllTargets, []),
+            QueryRule(TaggedFiles, []),
+            QueryRule(TransitiveTargets, [TransitiveTargetsRequest]),
+            QueryRule(LintResult, [TurboliftLintRequest.Batch]),
+            QueryRule(PutativeTargets, [PutativeFunctionsRequest]),
+        ],
+        target_types=[
+            FileTarget,
+            PythonSourcesGeneratorTarget,
+            TurboliftDeploymentTarget,
+            TurboliftFunctionTarget,
+            TurboliftFunctionsTarget,
+        ],
+    )
+    # turbolift's own program, as this repository has it.
+    closure = Path("src/python/turbolift/closure")
+    runner.write_files({f"rooms/turbolift/closure/{f.name}": f.read_text() for f in closure.glob("*.py")})
+    runner.set_options(
+        [
+            "--turbolift-rooms=rooms",
+            "--source-root-patterns=['/src']",
+            "--python-interpreter-constraints=['CPython>=3.11,<3.14']",
+            "--no-python-infer-use-rust-parser",
+        ],
+        env_inherit=INHERITED,
+    )
+    return runner
+
+
+def _functions(runner: RuleRunner) -> list[str]:
+    targets = runner.request(AllTargets, [])
+    return sorted(str(t.address) for t in targets if isinstance(t, TurboliftFunctionTarget))
+
+
+def test_one_target_for_each_function_whatever_its_file_or_class(runner: RuleRunner) -> None:
+    runner.write_files(FILES)
+    assert _functions(runner) == [
+        "src/shop:functions#cart.Cart.total",
+        "src/shop:functions#cart.total",
+        "src/shop:functions#order.total",
+    ]
+
+
+def test_the_closure_is_what_the_owning_file_needs(runner: RuleRunner) -> None:
+    runner.write_files(FILES)
+    address = Address("src/shop", target_name="functions", generated_name="cart.total")
+    closure = runner.request(TransitiveTargets, [TransitiveTargetsRequest([address])])
+    assert sorted(str(t.address) for t in closure.dependencies) == ["src/shop/cart.py", "src/shop/prices.py"]
+
+
+def test_a_broken_file_breaks_no_goal_but_has_a_target(runner: RuleRunner) -> None:
+    runner.write_files({**FILES, "src/shop/broken.py": "from turbolift import on\n@on(\ndef f(:\n"})
+    assert "src/shop:functions#broken.(unparsable)" in _functions(runner)
+    report = runner.request(TaggedFiles, []).at("src/shop/broken.py")
+    assert report is not None
+    assert not report.parsed
+    assert str(report.findings[0]).startswith("src/shop/broken.py:")
+
+
+def test_lint_names_file_and_line(runner: RuleRunner) -> None:
+    bad = "from turbolift import Local, on\n\n\n@on(Local())\ndef f(a, b: int):\n    return a\n"
+    runner.write_files({**FILES, "src/shop/bad.py": bad})
+    files = ("src/shop/bad.py", "src/shop/cart.py")
+    batch = TurboliftLintRequest.Batch("turbolift", files, None)
+    result = runner.request(LintResult, [batch])
+    assert result.exit_code == 1
+    assert "src/shop/bad.py:5:7: parameter 'a' of f has no type hint" in result.stdout
+    assert "src/shop/bad.py:5:1: f has no result type hint" in result.stdout
+    assert "3 tagged functions in 2 files, 2 findings." in result.stdout
+
+
+def test_tailor_proposes_one_generator_for_each_folder(runner: RuleRunner) -> None:
+    runner.write_files({**FILES, "src/shop/BUILD": "python_sources()\n", "src/other/f.py": CART})
+    proposed = runner.request(PutativeTargets, [PutativeFunctionsRequest(("src/shop", "src/other"))])
+    assert [(p.path, p.type_alias, p.name) for p in proposed] == [
+        ("src/other", "turbolift_functions", "functions"),
+        ("src/shop", "turbolift_functions", "functions"),
+    ]
+
+
+def test_tailor_is_content_with_what_is_there(runner: RuleRunner) -> None:
+    runner.write_files(FILES)
+    assert list(runner.request(PutativeTargets, [PutativeFunctionsRequest(("src/shop",))])) == []
+
+
+def test_a_tagged_file_without_an_owner_is_an_error_with_advice(runner: RuleRunner) -> None:
+    runner.write_files({**FILES, "src/shop/BUILD": "turbolift_functions(name='functions')\n"})
+    address = Address("src/shop", target_name="functions", generated_name="cart.total")
+    with pytest.raises(ExecutionError, match=r"(?s)no python_source target owns src/shop/cart.py.*tailor"):
+        runner.request(TransitiveTargets, [TransitiveTargetsRequest([address])])

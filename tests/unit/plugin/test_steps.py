@@ -1,0 +1,172 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What the plugin's rules decide, without an engine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from turbolift_pants.steps import (
+    BundleEntry,
+    Closure,
+    blobs_link,
+    builds_nothing,
+    bundle_files,
+    closure_digest,
+    function_spec,
+    generated_name,
+    identity,
+    mentions,
+    package_path,
+    parse_report,
+    selected,
+    slug,
+    version,
+)
+
+DESCRIBE = {
+    "version": 1,
+    "function": "shop.cart:total",
+    "doc": "Add up.",
+    "contract": {"digest": "sha256:" + "0" * 64, "parameters": {}, "result": {}},
+    "options": {"timeout": 5.0},
+    "platform": {"kind": "local"},
+    "python": "3.11.2",
+}
+CLOSURE = Closure((("turbolift/errors.py", "aa"),), (("shop/cart.py", "bb"),), ("attrs",))
+
+
+def _entry(function: str, digit: str) -> BundleEntry:
+    manifest = {"digest": "sha256:" + digit * 64, "mediaType": "m", "size": 1}
+    return BundleEntry(function, "src/shop:functions#" + function, manifest, {**DESCRIBE, "function": function})
+
+
+def test_names_of_targets_are_unique_over_files_and_classes() -> None:
+    names = [
+        generated_name("cart.py", "total"),
+        generated_name("order.py", "total"),
+        generated_name("cart.py", "Cart.total"),
+        generated_name("cart.py", ""),
+    ]
+    assert names == ["cart.total", "order.total", "cart.Cart.total", "cart.(unparsable)"]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("path", "qualname", "expected"),
+    [
+        ("pricing/quote.py", "quote", "pricing.quote:quote"),
+        ("pricing/__init__.py", "quote", "pricing:quote"),
+        ("top.py", "K.f", "top:K.f"),
+    ],
+)
+def test_identity(path: str, qualname: str, expected: str) -> None:
+    assert identity(path, qualname) == expected
+
+
+def test_slugs_of_likely_twins_differ() -> None:
+    twins = ["a.b:c", "a_b:c", "a.b:C", "a:b.c"]
+    assert len({slug(twin) for twin in twins}) == len(twins)
+    assert all(part.isalnum() or part == "-" for twin in twins for part in slug(twin))
+
+
+def test_layouts_share_one_folder_of_blobs() -> None:
+    path = package_path("examples/pricing", "quote.quote")
+    assert path == "examples/pricing/quote.quote"
+    assert blobs_link(path) == "../../../turbolift/blobs"
+    assert blobs_link("f") == "../turbolift/blobs"
+
+
+def test_a_report_is_read_back() -> None:
+    text = json.dumps(
+        {
+            "version": 1,
+            "python": "3.13.0",
+            "files": [
+                {
+                    "path": "a.py",
+                    "parsed": True,
+                    "functions": [{"name": "f", "qualname": "f", "line": 3, "is_async": False, "platform": "C"}],
+                    "findings": [
+                        {"path": "a.py", "line": 3, "column": 7, "rule": "method", "message": "no", "function": "f"}
+                    ],
+                }
+            ],
+        }
+    )
+    (file,) = parse_report(text.encode())
+    assert [f.qualname for f in file.functions] == ["f"]
+    assert [str(f) for f in file.findings_of("f")] == ["a.py:3:7: no [method]"]
+    assert file.findings_of("g") == ()
+
+
+def test_only_files_that_may_hold_a_tag_are_parsed() -> None:
+    assert mentions(b"import turbolift\n@turbolift.on(x)\n")
+    assert not mentions(b"import turbolift\n")
+    assert not mentions(b"@decorator\n")
+
+
+def test_the_closure_digest_changes_with_files_and_distributions_alone() -> None:
+    resolved = [{"name": "attrs", "version": "1"}]
+    first = closure_digest(CLOSURE, resolved)
+    assert first == closure_digest(CLOSURE, resolved)
+    assert first != closure_digest(CLOSURE, [{"name": "attrs", "version": "2"}])
+    edited = Closure(CLOSURE.shim, (("shop/cart.py", "cc"),), CLOSURE.requirements)
+    assert first != closure_digest(edited, resolved)
+
+
+def test_the_version_covers_image_and_spec() -> None:
+    spec = function_spec(DESCRIBE, target="t", source="s.py", line=1, closure=CLOSURE, resolved=[])
+    slower = {**spec, "options": {"timeout": 6.0}}
+    assert version("sha256:a", spec) == version("sha256:a", dict(reversed(list(spec.items()))))
+    assert len({version("sha256:a", spec), version("sha256:b", spec), version("sha256:a", slower)}) == 3
+
+
+def test_a_bundle_lists_functions_in_order_of_their_identity() -> None:
+    files = bundle_files("deploy", "local", [_entry("b:f", "1"), _entry("a:f", "2")])
+    bundle = json.loads(files["bundle.json"])
+    assert [f["function"] for f in bundle["functions"]] == ["a:f", "b:f"]
+    index = json.loads(files["index.json"])
+    assert [m["annotations"]["dev.turbolift.function"] for m in index["manifests"]] == ["a:f", "b:f"]
+    assert all(f["spec"] in files for f in bundle["functions"])
+    assert files == bundle_files("deploy", "local", [_entry("a:f", "2"), _entry("b:f", "1")])
+
+
+def test_two_functions_of_one_identity_are_refused() -> None:
+    with pytest.raises(ValueError, match="two functions are both a:f"):
+        bundle_files("deploy", None, [_entry("a:f", "1"), _entry("a:f", "2")])
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ((), True),
+        (("::",), True),
+        (("examples::",), True),
+        (("examples/pricing:",), True),
+        (("examples:",), False),
+        (("exam::",), False),
+        (("//examples/pricing:functions#q.q",), True),
+        (("examples/other::", "examples/pricing:functions#q.q"), True),
+    ],
+)
+def test_which_functions_a_deployment_means(patterns: tuple[str, ...], expected: bool) -> None:
+    assert selected("examples/pricing", "examples/pricing:functions#q.q", patterns) is expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ((), False),
+        (("--platform", "local"), False),
+        (("status", "--json"), True),
+        (("--platform", "local", "status"), True),
+        (("call", "a:f", "{}"), True),
+        (("--help",), True),
+        (("up",), False),
+    ],
+)
+def test_questions_build_nothing(arguments: tuple[str, ...], expected: bool) -> None:
+    assert builds_nothing(arguments) is expected
