@@ -62,14 +62,25 @@ def compile_lock(lock: Lock, root: Path, *, upgrade: bool) -> bool:
     """Write the lock; return whether it changed."""
     target = root / lock.target
     before = target.read_text("utf-8") if target.exists() else ""
-    command = ["uv", "pip", "compile", "--quiet", "--generate-hashes", "--universal", "--no-annotate", "--no-header"]
+    command = [
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--generate-hashes",
+        "--universal",
+        "--no-annotate",
+        "--no-header",
+    ]
     command += ["--python-version", lock.python, "--output-file", str(target), str(root / lock.source)]
     if upgrade:
         command.append("--upgrade")
     subprocess.run(command, check=True, cwd=root, stdout=subprocess.DEVNULL)
     pins = "".join(line for line in target.read_text("utf-8").splitlines(True) if not line.startswith("#"))
     if "://" in pins:
-        raise SystemExit(f"error: {lock.target} names an address; requirements must be plain names and versions")
+        raise SystemExit(
+            f"error: {lock.target} names an address; requirements must be plain names and versions"
+        )
     after = lock.header(root) + pins
     target.write_text(after, "utf-8")
     return after != before
@@ -78,8 +89,15 @@ def compile_lock(lock: Lock, root: Path, *, upgrade: bool) -> bool:
 def main() -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="./pants run build-support:lock --", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="locks to refresh (default: all): " + ", ".join(lock.name for lock in LOCKS))
-    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that the requirements allow")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="locks to refresh (default: all): " + ", ".join(lock.name for lock in LOCKS),
+    )
+    parser.add_argument(
+        "--upgrade", action="store_true", help="take the newest versions that the requirements allow"
+    )
     parser.add_argument("--check", action="store_true", help="only say which locks are stale")
     options = parser.parse_args()
     root = Path.cwd()
@@ -90,10 +108,15 @@ def main() -> int:
     if options.check:
         stale = [lock for lock in chosen if not lock.is_fresh(root)]
         for lock in stale:
-            print(f"{lock.target}: stale: {lock.source} has changed; run ./pants run build-support:lock", file=sys.stderr)
+            print(
+                f"{lock.target}: stale: {lock.source} has changed; run ./pants run build-support:lock",
+                file=sys.stderr,
+            )
         return 1 if stale else 0
     for lock in chosen:
-        print(f"{lock.target}: {'refreshed' if compile_lock(lock, root, upgrade=options.upgrade) else 'unchanged'}")
+        print(
+            f"{lock.target}: {'refreshed' if compile_lock(lock, root, upgrade=options.upgrade) else 'unchanged'}"
+        )
     return 0
 
 

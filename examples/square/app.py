@@ -17,7 +17,9 @@ async def main() -> int:
     squares = await asyncio.gather(*(square(n) for n in NUMBERS))
     mapped = [value async for value in square.map(NUMBERS, concurrency=16)]
     wrong = [n for n, a, b in zip(NUMBERS, squares, mapped, strict=True) if not a == b == n * n]
-    print(f"{len(squares)} squares gathered, {len(mapped)} mapped, {len(wrong)} wrong; the last is {squares[-1]}")
+    print(
+        f"{len(squares)} squares gathered, {len(mapped)} mapped, {len(wrong)} wrong; the last is {squares[-1]}"
+    )
     return 1 if wrong else 0
 
 

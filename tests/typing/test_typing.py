@@ -169,7 +169,9 @@ def normal(revealed: str) -> str:
     """Bring the ways in which the two write a type to one: no modules, no defaults."""
     text = re.sub(r"\b(?:\w+\.)+(?=\w)", "", revealed)
     text = re.sub(r" ?= ?(?:\.\.\.|\w+)?", "", text)
-    return re.sub(r"\[(?:def )?\[?\(?(.*?)[\])]+, (\w+)\]$", r"[(\1), \2]", text) if "Function" in text else text
+    return (
+        re.sub(r"\[(?:def )?\[?\(?(.*?)[\])]+, (\w+)\]$", r"[(\1), \2]", text) if "Function" in text else text
+    )
 
 
 def mypy(sample: Path) -> Found:
@@ -201,7 +203,9 @@ def pyright(sample: Path) -> Found:
         check=False,
     )
     found = json.loads(done.stdout)["generalDiagnostics"]
-    revealed = [text[1] for entry in found if (text := re.search(r'Type of ".*" is "(.*)"$', entry["message"], re.S))]
+    revealed = [
+        text[1] for entry in found if (text := re.search(r'Type of ".*" is "(.*)"$', entry["message"], re.S))
+    ]
     errors = {entry["range"]["start"]["line"] + 1 for entry in found if entry["severity"] == "error"}
     return revealed, errors
 

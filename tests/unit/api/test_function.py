@@ -94,7 +94,11 @@ def test_import_is_light() -> None:
         " if n in new))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={"PYTHONPATH": _source()}
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": _source()},
     )
     assert done.stdout == "turbolift\n\n"
 
@@ -161,7 +165,9 @@ def test_with_options_leaves_the_original_alone(user: Any) -> None:
 
 
 def test_repr_says_where_it_runs(user: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert repr(user.double) == ("<turbolift function user_module:double on K8s(max_scale_n=10); runs in process>")
+    assert repr(user.double) == (
+        "<turbolift function user_module:double on K8s(max_scale_n=10); runs in process>"
+    )
     monkeypatch.setenv("TURBOLIFT", "on")
     monkeypatch.setenv("TURBOLIFT_ROUTES", str(tmp_path / "none.json"))
     assert "has no route: there is no route table" in repr(user.double)

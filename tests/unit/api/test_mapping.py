@@ -42,7 +42,9 @@ class Work:
             self.running -= 1
 
 
-def start(work: Any, items: Any, concurrency: int = 3, ordered: bool = True, errors: bool = False) -> MapResults[Any]:
+def start(
+    work: Any, items: Any, concurrency: int = 3, ordered: bool = True, errors: bool = False
+) -> MapResults[Any]:
     return MapResults(work, rows((items,)), concurrency, ordered, errors, "work.map()")
 
 
@@ -60,7 +62,9 @@ async def stream(items: Any) -> AsyncIterator[Any]:
     st.booleans(),
     st.booleans(),
 )
-def test_the_law_of_map(items: list[int], concurrency: int, ordered: bool, asynchronous: bool, iterate: bool) -> None:
+def test_the_law_of_map(
+    items: list[int], concurrency: int, ordered: bool, asynchronous: bool, iterate: bool
+) -> None:
     async def main() -> None:
         work = Work()
         source = stream(items) if asynchronous else items

@@ -47,7 +47,10 @@ def test_a_nested_function_is_refused_with_file_and_line() -> None:
         ("@on(Local())\nclass C: pass", "C is a class"),
         ("@on(Local())\ndef f():\n    yield 1", "f is a generator"),
         ("@on(Local())\nasync def f():\n    yield 1", "f is a generator"),
-        ("class C:\n    @on(Local())\n    def m(self): pass", "C.m is a method (its first parameter is 'self')"),
+        (
+            "class C:\n    @on(Local())\n    def m(self): pass",
+            "C.m is a method (its first parameter is 'self')",
+        ),
         ("class C:\n    @on(Local())\n    @classmethod\n    def m(cls): pass", "C.m is a class method"),
         ("class C:\n    @classmethod\n    @on(Local())\n    def m(cls): pass", "C.m is a method"),
         ("import functools\nf = on(Local())(functools.partial(print, 1))", "partial cannot be tagged"),

@@ -90,7 +90,9 @@ class Scripted:
                     received += more
                 head, _, rest = received.partition(b"\r\n\r\n")
                 size = next(
-                    int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if b"content-length" in line
+                    int(line.split(b":")[1])
+                    for line in head.lower().split(b"\r\n")
+                    if b"content-length" in line
                 )
                 while len(rest) < size:
                     rest += connection.recv(65536)
@@ -133,11 +135,19 @@ def call() -> Callable[..., Any]:
 
     def run(endpoint: str, *args: int, policy: Policy | None = None, times: int = 1, **route: Any) -> Any:
         entry = {"version": "0" * 64, "endpoint": endpoint, "contract": CONTRACT.digest, **route}
-        table = {"version": 1, "deployment": "d", "platform": "p", "generation": 1, "routes": {"m:add": entry}}
+        table = {
+            "version": 1,
+            "deployment": "d",
+            "platform": "p",
+            "generation": 1,
+            "routes": {"m:add": entry},
+        }
         parsed = parse_table(table, "test")
 
         async def main() -> Any:
-            caller = Caller(AiohttpTransport(), lambda: parsed, policy or Policy(first=0.001, refused=0.3, busy=0.3))
+            caller = Caller(
+                AiohttpTransport(), lambda: parsed, policy or Policy(first=0.001, refused=0.3, busy=0.3)
+            )
             for _ in range(times):
                 found = await caller.call("m:add", CONTRACT, args or (1,), {})
             return found

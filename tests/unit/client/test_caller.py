@@ -151,7 +151,9 @@ def test_nobody_there(folder: Path, call: Any) -> None:
         (500, b'{"type": "about:blank"}', "application/problem+json"),
     ],
 )
-def test_something_else_answers(scripted: Any, call: Any, says: Any, status: int, body: bytes, kind: str) -> None:
+def test_something_else_answers(
+    scripted: Any, call: Any, says: Any, status: int, body: bytes, kind: str
+) -> None:
     server = scripted(says.answer(status, body, kind))
     with pytest.raises(WireError, match=f"answered with status {status}") as caught:
         call(server.endpoint)
@@ -174,7 +176,8 @@ def caller_of(*endpoints: str, contract: str, **route: Any) -> tuple[Caller, lis
         looked.append(1)
         entry = {"version": "0" * 64, "endpoint": endpoint, "contract": contract, **route}
         return parse_table(
-            {"version": 1, "deployment": "d", "platform": "p", "generation": 1, "routes": {"m:add": entry}}, "t"
+            {"version": 1, "deployment": "d", "platform": "p", "generation": 1, "routes": {"m:add": entry}},
+            "t",
         )
 
     return Caller(AiohttpTransport(), tables, Policy(first=0.001)), looked
@@ -182,7 +185,11 @@ def caller_of(*endpoints: str, contract: str, **route: Any) -> tuple[Caller, lis
 
 @pytest.mark.parametrize("kind", ["gone", "draining"])
 def test_another_route_is_taken_at_once(scripted: Any, folder: Path, says: Any, kind: str) -> None:
-    old = f"unix://{folder}/gone" if kind == "gone" else scripted(says.problem("draining", retry_after=60)).endpoint
+    old = (
+        f"unix://{folder}/gone"
+        if kind == "gone"
+        else scripted(says.problem("draining", retry_after=60)).endpoint
+    )
     new = scripted(says.result(9))
     caller, _ = caller_of(old, new.endpoint, contract=says.contract.digest)
     assert asyncio.run(caller.call("m:add", says.contract, (1,), {})) == 9

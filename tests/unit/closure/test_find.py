@@ -84,7 +84,11 @@ def test_static_methods_are_functions_and_methods_are_not() -> None:
         ("f = on(P)(g)", 2, "call-form"),
         ("@on(P)\ndef f() -> None: ...\n@on(P)\ndef f() -> None: ...", 5, "duplicate"),
         ("import os\n@on(P, cpu=os.environ['CPU'])\ndef f() -> None: ...", 3, "environment-option"),
-        ("from os import getenv as g\nX = K8s(g('N'))\n@on(X)\ndef f() -> None: ...", 4, "environment-option"),
+        (
+            "from os import getenv as g\nX = K8s(g('N'))\n@on(X)\ndef f() -> None: ...",
+            4,
+            "environment-option",
+        ),
     ],
 )
 def test_what_cannot_be_distributed_is_named_with_its_line(source: str, line: int, rule: str) -> None:
@@ -126,7 +130,10 @@ def test_a_file_that_cannot_be_parsed_is_a_finding_with_its_line() -> None:
     assert [(f.path, f.line, f.rule) for f in report.findings] == [("src/m.py", 3, "syntax-error")]
 
 
-@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: ("import turbolift\n" + text).encode("utf-8", "ignore")))
+@given(
+    st.binary(max_size=200)
+    | st.text(max_size=200).map(lambda text: ("import turbolift\n" + text).encode("utf-8", "ignore"))
+)
 def test_no_content_breaks_the_analysis(source: bytes) -> None:
     report = analyse(source, "m.py")
     assert report.parsed or report.findings

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from turbolift.contract import Contract, Payload, contract_of, dumps, loads
 from turbolift.contract.codec import EncodeRun
 

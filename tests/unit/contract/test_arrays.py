@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from turbolift.contract import Payload, contract_of
 from turbolift.errors import DecodeError, EncodeError, UnsupportedTypeError
 

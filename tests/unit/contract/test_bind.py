@@ -12,6 +12,7 @@ from typing import Any, TypedDict, Unpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from turbolift.contract import Payload, contract_of, dumps, loads
 from turbolift.errors import DecodeError, EncodeError
 

@@ -26,6 +26,7 @@ from typing import (
 )
 
 import pytest
+
 from turbolift.contract import contract_of
 from turbolift.errors import EncodeError, UnsupportedTypeError
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
 from turbolift.contract import MAX_DEPTH, dumps, loads
 from turbolift.errors import DecodeError, EncodeError
 

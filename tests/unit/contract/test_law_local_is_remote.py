@@ -26,6 +26,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from turbolift.contract import Payload, dumps, loads
 from turbolift.errors import DecodeError, EncodeError, UnsupportedTypeError
 

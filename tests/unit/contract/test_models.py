@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import jsonschema
 import pytest
+
 from turbolift.contract import Payload, dumps, loads
 from turbolift.errors import DecodeError, EncodeError
 

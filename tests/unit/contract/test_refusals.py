@@ -32,6 +32,7 @@ from dataclasses import InitVar, dataclass
 from typing import IO, TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, Self, TypedDict, TypeVar
 
 import pytest
+
 from turbolift.contract import MAX_DEPTH, Payload, contract_of
 from turbolift.errors import DecodeError, EncodeError, UnsupportedTypeError
 

@@ -28,6 +28,7 @@ from typing import (
 
 import jsonschema
 import pytest
+
 from turbolift.contract import contract_of
 
 T = TypeVar("T")

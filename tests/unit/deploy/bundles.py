@@ -144,7 +144,7 @@ def _base(part: Path, lock: Path, debs: Path) -> None:
 def _third_party(part: Path, lock: Path, rootfs: Path) -> None:
     roots = part / "roots.txt"
     roots.write_text(ROOTS, "utf-8")
-    given = ["--requirements", roots, "--lock", LOCK, "--complete-platform", lock]
+    given: list[str | Path] = ["--requirements", roots, "--lock", LOCK, "--complete-platform", lock]
     _image("third-party", *given, "--out", part / "tree")
     layer.build("third-party", part / "tree", "app/site-packages", rootfs, part / "layer")
 

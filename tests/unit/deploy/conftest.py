@@ -16,8 +16,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import bundles
-from deployments import DOUBLE, Deployment, double, environment
+import bundles  # pants: no-infer-dep
+from deployments import DOUBLE, Deployment, double, environment  # pants: no-infer-dep
 
 
 @pytest.fixture(scope="session")

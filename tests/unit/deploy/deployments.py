@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import bundles
+import bundles  # pants: no-infer-dep
 
 from turbolift.deploy.local.process import start_time
 from turbolift.deploy.local.records import Live

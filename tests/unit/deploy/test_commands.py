@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deployments import DOUBLE, Deployment, double, wait_for
+from deployments import DOUBLE, Deployment, double, wait_for  # pants: no-infer-dep
 
 WORDS = "shop.words:Words.count"
 

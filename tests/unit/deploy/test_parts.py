@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from releases import release
+from releases import release  # pants: no-infer-dep
 
 from turbolift.deploy import files, lock
 from turbolift.deploy.local import logs, process, sockets, supervise

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from releases import release, serving
+from releases import release, serving  # pants: no-infer-dep
 
 from turbolift.deploy.plan import STARTS, Action, plan, summary
 

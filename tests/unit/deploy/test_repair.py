@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from deployments import DOUBLE, SLOW_START, Deployment, double, wait_for
+from deployments import DOUBLE, SLOW_START, Deployment, double, wait_for  # pants: no-infer-dep
 
 from turbolift.deploy.local.process import is_alive
 

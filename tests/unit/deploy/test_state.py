@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from releases import serving
+from releases import serving  # pants: no-infer-dep
 
 from turbolift import spec
 from turbolift.deploy.state import Generation, State

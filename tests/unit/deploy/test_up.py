@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from deployments import BROKEN_START, DOUBLE, Deployment, double, wait_for
+from deployments import BROKEN_START, DOUBLE, Deployment, double, wait_for  # pants: no-infer-dep
 
 PLUS = "shop.plus:plus"
 LOAD = """

@@ -40,7 +40,9 @@ CLOSURE = Closure((("turbolift/errors.py", "aa"),), (("shop/cart.py", "bb"),), (
 
 def _entry(function: str, digit: str) -> BundleEntry:
     manifest = {"digest": "sha256:" + digit * 64, "mediaType": "m", "size": 1}
-    return BundleEntry(function, "src/shop:functions#" + function, manifest, {**DESCRIBE, "function": function})
+    return BundleEntry(
+        function, "src/shop:functions#" + function, manifest, {**DESCRIBE, "function": function}
+    )
 
 
 def test_names_of_targets_are_unique_over_files_and_classes() -> None:
@@ -88,9 +90,18 @@ def test_a_report_is_read_back() -> None:
                 {
                     "path": "a.py",
                     "parsed": True,
-                    "functions": [{"name": "f", "qualname": "f", "line": 3, "is_async": False, "platform": "C"}],
+                    "functions": [
+                        {"name": "f", "qualname": "f", "line": 3, "is_async": False, "platform": "C"}
+                    ],
                     "findings": [
-                        {"path": "a.py", "line": 3, "column": 7, "rule": "method", "message": "no", "function": "f"}
+                        {
+                            "path": "a.py",
+                            "line": 3,
+                            "column": 7,
+                            "rule": "method",
+                            "message": "no",
+                            "function": "f",
+                        }
                     ],
                 }
             ],

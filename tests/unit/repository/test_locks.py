@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from lock import LOCKS, Lock
 
 ROOT = Path.cwd()

@@ -257,7 +257,9 @@ def http_get(endpoint: str, path: str, *, raw: bytes | None = None) -> tuple[int
 
 def _whole(received: bytes) -> bool:
     head, end, body = received.partition(b"\r\n\r\n")
-    sizes = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    sizes = [
+        line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+    ]
     return bool(end and sizes) and len(body) >= int(sizes[0])
 
 
@@ -427,7 +429,9 @@ def standing(shared: Deployment, monkeypatch: pytest.MonkeyPatch) -> Callable[..
         for identity in identities:
             if identity not in shared.routes:
                 # A server calls others by the same table.
-                shared.start(identity, "--log-level", "debug", TURBOLIFT="on", TURBOLIFT_ROUTES=str(shared.path))
+                shared.start(
+                    identity, "--log-level", "debug", TURBOLIFT="on", TURBOLIFT_ROUTES=str(shared.path)
+                )
         return next(shim for shim in shared.shims if shim.identity == identities[0])
 
     return get
@@ -438,7 +442,9 @@ def http() -> Callable[[str], Callable[..., tuple[int, Any]]]:
     """Return a function that posts raw bodies to ``served:act`` at an endpoint."""
 
     def at(endpoint: str) -> Callable[..., tuple[int, Any]]:
-        def post(body: bytes, content_type: str, *headers: str, identity: str = "served:act") -> tuple[int, Any]:
+        def post(
+            body: bytes, content_type: str, *headers: str, identity: str = "served:act"
+        ) -> tuple[int, Any]:
             lines = [
                 f"POST /v1/functions/{identity} HTTP/1.1",
                 "Host: x",

@@ -26,7 +26,9 @@ Standing = Callable[..., Any]
 
 
 def test_every_kind_of_function_answers(standing: Standing, served: Any) -> None:
-    standing("served:act", "served:aact", "served:pact", "served:inline", "served:Cart.total", "served:Cart.count")
+    standing(
+        "served:act", "served:aact", "served:pact", "served:inline", "served:Cart.total", "served:Cart.count"
+    )
 
     async def main() -> list[Any]:
         return [
@@ -88,7 +90,8 @@ def test_call_from_threads_and_from_a_loop(standing: Standing, served: Any) -> N
     standing("served:quick")
     results: list[str] = []
     threads = [
-        threading.Thread(target=lambda i=i: results.append(served.quick.call("echo", str(i)))) for i in range(20)
+        threading.Thread(target=lambda i=i: results.append(served.quick.call("echo", str(i))))
+        for i in range(20)
     ]
     for thread in threads:
         thread.start()
@@ -117,9 +120,9 @@ def test_map_over_the_wire(standing: Standing, served: Any) -> None:
     async def main() -> None:
         words = [str(i) for i in range(300)]
         assert await served.quick.map(["echo"] * 300, words, concurrency=50) == words
-        assert sorted([w async for w in served.quick.starmap((("echo", w) for w in words), ordered=False)]) == (
-            sorted(words)
-        )
+        assert sorted(
+            [w async for w in served.quick.starmap((("echo", w) for w in words), ordered=False)]
+        ) == (sorted(words))
         mixed = await served.quick.map(["echo", "value", "echo"], ["a", "b", "c"], return_exceptions=True)
         assert mixed[0::2] == ["a", "c"]
         assert isinstance(mixed[1], ValueError)
@@ -321,7 +324,9 @@ def test_a_body_that_is_no_call(standing: Standing, http: Any) -> None:
 def test_arguments_that_the_server_refuses_are_a_decode_error() -> None:
     from turbolift.wire import Problem, decode_body, problem_to_exception
 
-    document, _ = decode_body("application/problem+json", Problem("invalid-arguments", "x: no", {"path": "x"}).body())
+    document, _ = decode_body(
+        "application/problem+json", Problem("invalid-arguments", "x: no", {"path": "x"}).body()
+    )
     error = problem_to_exception(document, function="m:f", endpoint="unix:///s")
     assert isinstance(error, DecodeError)
     assert error.path == "x"

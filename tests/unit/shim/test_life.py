@@ -48,7 +48,9 @@ def test_probes_answer_while_the_module_is_imported(deployment: Any, tmp_path: P
     shim = deployment.start("served_slow:f", ready=False, GO=str(go))
     shim.wait_until(503, "/readyz")
     assert get(shim.endpoint, "/healthz")[0] == 200
-    status, _, body = get(shim.endpoint, "", raw=b"POST /v1/functions/served_slow:f HTTP/1.1\r\nHost: x\r\n\r\n")
+    status, _, body = get(
+        shim.endpoint, "", raw=b"POST /v1/functions/served_slow:f HTTP/1.1\r\nHost: x\r\n\r\n"
+    )
     assert (status, json.loads(body)["type"]) == (503, "urn:turbolift:problem:not-ready")
     go.touch()
     shim.wait_until(200)
@@ -258,7 +260,9 @@ def test_over_tcp(deployment: Any, served: Any) -> None:
     assert shim.endpoint.startswith("http://127.0.0.1:")
     deployment.publish("served:act", shim.endpoint)
     assert served.act.call("echo", "tcp") == "tcp"
-    taken = deployment.start("served:act", "--host", "127.0.0.1", "--port", shim.endpoint.rsplit(":")[-1], ready=False)
+    taken = deployment.start(
+        "served:act", "--host", "127.0.0.1", "--port", shim.endpoint.rsplit(":")[-1], ready=False
+    )
     assert taken.process.wait(60) == 71
     assert "Address already in use" in taken.text()
 
@@ -329,11 +333,23 @@ def test_warm_up_comes_before_ready(deployment: Any, served: Any) -> None:
 @pytest.mark.parametrize(
     ("identity", "status", "last"),
     [
-        ("served_broken:f", 78, "turbolift: cannot import served_broken: ZeroDivisionError: division by zero"),
+        (
+            "served_broken:f",
+            78,
+            "turbolift: cannot import served_broken: ZeroDivisionError: division by zero",
+        ),
         ("served_leaving:f", 78, "turbolift: cannot import served_leaving: SystemExit: no licence"),
         ("no_such:f", 78, "turbolift: cannot import no_such: ModuleNotFoundError: No module named 'no_such'"),
-        ("served_untagged:f", 78, "turbolift: served_untagged:f is a function, no tagged function: put @on(...) on it"),
-        ("served", 78, "turbolift: 'served' is no identity: it must be module:function or module:Class.method"),
+        (
+            "served_untagged:f",
+            78,
+            "turbolift: served_untagged:f is a function, no tagged function: put @on(...) on it",
+        ),
+        (
+            "served",
+            78,
+            "turbolift: 'served' is no identity: it must be module:function or module:Class.method",
+        ),
     ],
 )
 def test_what_cannot_be_served_says_why(deployment: Any, identity: str, status: int, last: str) -> None:

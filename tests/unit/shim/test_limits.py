@@ -86,7 +86,9 @@ def test_a_deadline_ends_a_worker_process(standing: Standing, served: Any, tmp_p
     asyncio.run(main())
 
 
-def test_cancelling_the_caller_cancels_an_async_function(standing: Standing, served: Any, tmp_path: Path) -> None:
+def test_cancelling_the_caller_cancels_an_async_function(
+    standing: Standing, served: Any, tmp_path: Path
+) -> None:
     standing("served:aact")
     marker = tmp_path / "marker"
 
@@ -120,7 +122,9 @@ def test_the_first_error_of_a_map_cancels_the_rest(standing: Standing, served: A
     asyncio.run(main())
 
 
-def test_a_slot_of_a_thread_is_taken_until_it_ends(deployment: Any, served: Any, tmp_path: Path, get: Any) -> None:
+def test_a_slot_of_a_thread_is_taken_until_it_ends(
+    deployment: Any, served: Any, tmp_path: Path, get: Any
+) -> None:
     shim = deployment.start("served:act")
     marker = tmp_path / "m"
 
@@ -137,7 +141,9 @@ def test_a_slot_of_a_thread_is_taken_until_it_ends(deployment: Any, served: Any,
 
 def gauge(get: Any, shim: Any, name: str) -> float:
     text = get(shim.endpoint, "/metrics")[2].decode()
-    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"turbolift_calls_{name}{{"))
+    return next(
+        float(line.split()[1]) for line in text.splitlines() if line.startswith(f"turbolift_calls_{name}{{")
+    )
 
 
 def go(*markers: Path) -> None:
@@ -145,13 +151,17 @@ def go(*markers: Path) -> None:
         Path(f"{marker}.go").touch()
 
 
-def test_past_the_queue_calls_are_refused(deployment: Any, served: Any, tmp_path: Path, http: Any, get: Any) -> None:
+def test_past_the_queue_calls_are_refused(
+    deployment: Any, served: Any, tmp_path: Path, http: Any, get: Any
+) -> None:
     shim = deployment.start("served:act")  # two slots, two places
     post = http(shim.endpoint)
     markers = [tmp_path / str(i) for i in range(4)]
     bodies = [json.dumps({"args": {"what": "hold", "text": str(m)}}).encode() for m in markers]
     statuses: list[int] = []
-    threads = [threading.Thread(target=lambda b=b: statuses.append(post(b, "application/json")[0])) for b in bodies]
+    threads = [
+        threading.Thread(target=lambda b=b: statuses.append(post(b, "application/json")[0])) for b in bodies
+    ]
     for thread in threads:
         thread.start()
     asyncio.run(wait_for(lambda: (gauge(get, shim, "running"), gauge(get, shim, "queued")) == (2, 2)))
@@ -180,7 +190,10 @@ def test_a_caller_gives_up_on_a_full_server(deployment: Any, served: Any, tmp_pa
 
     async def main() -> None:
         contract = served.act.contract
-        calls = [asyncio.ensure_future(impatient.call("served:act", contract, ("hold", str(m)), {})) for m in markers]
+        calls = [
+            asyncio.ensure_future(impatient.call("served:act", contract, ("hold", str(m)), {}))
+            for m in markers
+        ]
         await wait_for(lambda: sum(call.done() for call in calls) == 8)
         go(*markers)
         results = await asyncio.gather(*calls, return_exceptions=True)
@@ -230,7 +243,9 @@ def test_an_answer_over_the_limit(standing: Standing, served: Any) -> None:
         ("hide", "tried to open '{}' for writing, and caught the refusal"),
     ],
 )
-def test_a_pure_function_has_no_effects(standing: Standing, served: Any, tmp_path: Path, what: str, said: str) -> None:
+def test_a_pure_function_has_no_effects(
+    standing: Standing, served: Any, tmp_path: Path, what: str, said: str
+) -> None:
     standing("served:pure")
     with pytest.raises(PermissionError) as caught:
         served.pure.call(what, str(tmp_path / "f"))

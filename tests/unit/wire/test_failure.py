@@ -63,7 +63,9 @@ class Interrupt(BaseException):
     pass
 
 
-@given(st.sampled_from([ValueError, KeyError, LookupError, Plain, ArithmeticError]), st.lists(plain, max_size=3))
+@given(
+    st.sampled_from([ValueError, KeyError, LookupError, Plain, ArithmeticError]), st.lists(plain, max_size=3)
+)
 def test_the_law_of_exceptions(kind: type[Exception], args: list[Any]) -> None:
     back = travel(kind(*args))
     assert type(back) is kind
@@ -94,7 +96,18 @@ def test_facts_survive(error: Exception) -> None:
     assert type(back) is type(error)
     assert back.args == error.args
     assert str(back) == str(error)
-    for name in ("errno", "strerror", "filename", "name", "path", "function", "endpoint", "timeout", "cmd", "lineno"):
+    for name in (
+        "errno",
+        "strerror",
+        "filename",
+        "name",
+        "path",
+        "function",
+        "endpoint",
+        "timeout",
+        "cmd",
+        "lineno",
+    ):
         assert getattr(back, name, None) == getattr(error, name, None)
 
 

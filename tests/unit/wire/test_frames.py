@@ -102,7 +102,9 @@ def test_no_and_negative_deadlines() -> None:
     assert parse_deadline(write_deadline(-3)) == 0
 
 
-@pytest.mark.parametrize("value", ["", "-1", "1e3", "nan", "inf", "1.", ".5", "1 ", "+1", "٣", "1" * 400, "1\n"])
+@pytest.mark.parametrize(
+    "value", ["", "-1", "1e3", "nan", "inf", "1.", ".5", "1 ", "+1", "٣", "1" * 400, "1\n"]
+)
 def test_deadlines_that_are_none(value: str) -> None:
     with pytest.raises(ValueError, match="plain decimal"):
         parse_deadline(value)
@@ -115,7 +117,12 @@ def test_traces() -> None:
     child = new_traceparent(first)
     assert child.split("-")[1] == trace
     assert child.split("-")[2] != span
-    for broken in ("", "x", "00-" + "0" * 32 + "-" + "1" * 16 + "-01", "00-" + "1" * 32 + "-" + "0" * 16 + "-01"):
+    for broken in (
+        "",
+        "x",
+        "00-" + "0" * 32 + "-" + "1" * 16 + "-01",
+        "00-" + "1" * 32 + "-" + "0" * 16 + "-01",
+    ):
         assert new_traceparent(broken).split("-")[1] not in ("0" * 32, "1" * 32)
     unsampled = "00-" + "1" * 32 + "-" + "2" * 16 + "-00"
     assert new_traceparent(unsampled).endswith("-00")

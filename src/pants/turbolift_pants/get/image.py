@@ -120,7 +120,9 @@ async def find_shim_targets(
         )
         # A source target, as in turbolift's own repository, is taken as it is.
         named = await Get(Targets, Addresses, addresses)
-        without_shim = [t.address.spec for t in named if _runtime_extras(t) and not brings_shim(_runtime_extras(t)[0])]
+        without_shim = [
+            target.address.spec for target in named for extras in _runtime_extras(target) if not brings_shim(extras)
+        ]
         if without_shim:
             raise CannotPackage(no_runtime(request.resolve, without_shim))
         return ShimTargets(tuple(addresses))

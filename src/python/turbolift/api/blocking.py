@@ -16,7 +16,9 @@ def refuse_in_loop(what: str, instead: str) -> None:
     # No loop runs where asyncio was never imported (uvloop imports it), and importing it is dear.
     asyncio = sys.modules.get("asyncio.events")
     if asyncio is not None and asyncio._get_running_loop() is not None:
-        raise RuntimeError(f"{what} would stop the event loop that runs on this thread: write '{instead}' here")
+        raise RuntimeError(
+            f"{what} would stop the event loop that runs on this thread: write '{instead}' here"
+        )
 
 
 def run_here(coroutine: Coroutine[Any, Any, T]) -> T:

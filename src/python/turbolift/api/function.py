@@ -137,7 +137,9 @@ class DistributedFunction(Generic[P, R]):
         """
         from turbolift.api.mapping import MapResults, rows
 
-        return MapResults(self, rows(iterables), concurrency, ordered, return_exceptions, f"{self.__qualname__}.map()")
+        return MapResults(
+            self, rows(iterables), concurrency, ordered, return_exceptions, f"{self.__qualname__}.map()"
+        )
 
     @overload
     def starmap(
@@ -168,7 +170,9 @@ class DistributedFunction(Generic[P, R]):
         """Like ``map``, where each item of `iterable` is the positional arguments of one call."""
         from turbolift.api.mapping import MapResults
 
-        return MapResults(self, iterable, concurrency, ordered, return_exceptions, f"{self.__qualname__}.starmap()")
+        return MapResults(
+            self, iterable, concurrency, ordered, return_exceptions, f"{self.__qualname__}.starmap()"
+        )
 
     def with_options(
         self, *, timeout: float | EllipsisType | None = ..., idempotent: bool | EllipsisType = ...

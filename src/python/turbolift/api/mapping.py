@@ -41,7 +41,9 @@ class MapResults(Generic[T]):
         name: str,
     ) -> None:
         if type(concurrency) is not int or concurrency < 1:
-            raise ConfigurationError(f"{name}: concurrency={concurrency!r}: it must be a whole number, 1 or more")
+            raise ConfigurationError(
+                f"{name}: concurrency={concurrency!r}: it must be a whole number, 1 or more"
+            )
         if not isinstance(rows, (Iterable, AsyncIterable)):
             raise TypeError(f"{name} takes iterables, got {type(rows).__name__}")
         self._fn = fn
@@ -87,7 +89,9 @@ class MapResults(Generic[T]):
 
     def _start(self, ahead: int | None) -> AsyncGenerator[T, None]:
         if self._used:
-            raise RuntimeError(f"the results of {self._name} can be awaited or iterated only once: call it again")
+            raise RuntimeError(
+                f"the results of {self._name} can be awaited or iterated only once: call it again"
+            )
         self._used = True
         return _run(self._fn, self._rows, self._concurrency, self._ordered, self._return_exceptions, ahead)
 

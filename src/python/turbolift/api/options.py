@@ -181,6 +181,12 @@ def _env(value: object) -> dict[str, str]:
 def _warm(value: object) -> str | None:
     if value is None or (isinstance(value, str) and re.fullmatch(_IDENTITY, value)):
         return value
-    if isinstance(value, FunctionType) and value.__qualname__.isidentifier() and value.__module__ != "__main__":
+    if (
+        isinstance(value, FunctionType)
+        and value.__qualname__.isidentifier()
+        and value.__module__ != "__main__"
+    ):
         return f"{value.__module__}:{value.__qualname__}"
-    _refuse("warm", value, "it must be a function at the top level of a module, or its name as 'module:function'")
+    _refuse(
+        "warm", value, "it must be a function at the top level of a module, or its name as 'module:function'"
+    )

@@ -46,7 +46,9 @@ class _Declaration:
     kind: ClassVar[str] = ""
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is a frozen declaration; make a new one to change {name!r}")
+        raise AttributeError(
+            f"{type(self).__name__} is a frozen declaration; make a new one to change {name!r}"
+        )
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is a frozen declaration")
@@ -79,7 +81,9 @@ def _restore(cls: type[Any], fields: dict[str, Any]) -> Any:
 
 def _replicas(platform: str, value: object) -> int:
     if type(value) is not int or value < 1:
-        raise ConfigurationError(f"{platform}(max_scale_n={value!r}): it must be a whole number of replicas, 1 or more")
+        raise ConfigurationError(
+            f"{platform}(max_scale_n={value!r}): it must be a whole number of replicas, 1 or more"
+        )
     return value
 
 
@@ -124,11 +128,15 @@ class K8s(_Declaration):
     max_scale_n: int
     namespace: str | None
 
-    def __init__(self, max_scale_n: int = 1, *, namespace: str | None = None, context: str | None = None) -> None:
+    def __init__(
+        self, max_scale_n: int = 1, *, namespace: str | None = None, context: str | None = None
+    ) -> None:
         """`max_scale_n`: replicas of one function at most, unless its tag says otherwise. `namespace` and
         `context` (of the kubeconfig): what ``deploy`` uses unless its command line says otherwise."""
         if context is not None and (not isinstance(context, str) or not context):
-            raise ConfigurationError(f"K8s(context={context!r}): it must be the name of a context of the kubeconfig")
+            raise ConfigurationError(
+                f"K8s(context={context!r}): it must be the name of a context of the kubeconfig"
+            )
         object.__setattr__(self, "context", context)
         object.__setattr__(self, "max_scale_n", _replicas("K8s", max_scale_n))
         object.__setattr__(self, "namespace", _label("K8s", "namespace", namespace))

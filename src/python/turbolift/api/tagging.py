@@ -139,7 +139,9 @@ def on(
 
 def _options(platform: Platform, options: dict[str, Any], *, is_async: bool) -> Options:
     scale = getattr(platform, "max_scale_n", 1)
-    return Options(is_async=is_async, default_scale=scale if type(scale) is int and scale > 0 else 1, **options)
+    return Options(
+        is_async=is_async, default_scale=scale if type(scale) is int and scale > 0 else 1, **options
+    )
 
 
 def _flags(fn: Any) -> int:

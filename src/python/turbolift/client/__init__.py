@@ -72,7 +72,9 @@ async def call(
     idempotent: bool | None = None,
 ) -> Any:
     """Call `function` (an identity) by the route table of this process; see ``Caller.call``."""
-    return await _default_caller().call(function, contract, args, kwargs, timeout=timeout, idempotent=idempotent)
+    return await _default_caller().call(
+        function, contract, args, kwargs, timeout=timeout, idempotent=idempotent
+    )
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:

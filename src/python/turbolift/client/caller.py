@@ -224,7 +224,9 @@ class _Call:
         kind = problem_kind(document)
         if not kind:
             self.not_turbolift(response)
-        error = problem_to_exception(document, function=self.function, endpoint=self.endpoint, timeout=self.seconds)
+        error = problem_to_exception(
+            document, function=self.function, endpoint=self.endpoint, timeout=self.seconds
+        )
         if kind in NOT_RUN or kind == "worker-died":
             return _Again(error, getattr(error, "retry_after", None) or 0.0)
         raise error

@@ -116,7 +116,9 @@ def _object(value: Any, path: str, source: str) -> dict[str, Any]:
     return value
 
 
-def _fields(value: dict[str, Any], known: frozenset[str], required: frozenset[str], path: str, source: str) -> None:
+def _fields(
+    value: dict[str, Any], known: frozenset[str], required: frozenset[str], path: str, source: str
+) -> None:
     missing = sorted(required - value.keys())
     if missing:
         _broken(source, path, f"{missing[0]!r} is missing")
@@ -196,7 +198,9 @@ class RouteSource:
         except FileNotFoundError:
             raise NotRoutedError(f"there is no route table {path}: {HOW}") from None
         except OSError as error:
-            raise DocumentError(f"{path}: cannot read this route table: {error.strerror}", source=path) from None
+            raise DocumentError(
+                f"{path}: cannot read this route table: {error.strerror}", source=path
+            ) from None
         self._table = _parse_text(text, path)
         self._key = (path, found.st_mtime_ns, found.st_ino, found.st_size)
         return self._table

@@ -31,7 +31,9 @@ def analyse(source: bytes, path: str) -> FileReport:
         )
         return FileReport(path, False, (), (finding,))
     except (ValueError, RecursionError, MemoryError) as error:
-        return FileReport(path, False, (), (Finding(path, 1, 1, "syntax-error", f"cannot be parsed: {error}"),))
+        return FileReport(
+            path, False, (), (Finding(path, 1, 1, "syntax-error", f"cannot be parsed: {error}"),)
+        )
     return _Analysis(tree, path).report()
 
 
@@ -110,9 +112,7 @@ class _Analysis:
                 node.name,
             )
 
-    def _tagged(
-        self, node: FunctionNode, tag: ast.expr, prefix: tuple[str, ...], inside: str | None
-    ) -> None:
+    def _tagged(self, node: FunctionNode, tag: ast.expr, prefix: tuple[str, ...], inside: str | None) -> None:
         qualname = ".".join((*prefix, node.name))
         line, column = node.lineno, node.col_offset + 1
 

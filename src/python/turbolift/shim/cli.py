@@ -51,14 +51,18 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m turbolift.shim", description="Serve a tagged function over HTTP, or describe it."
     )
-    parser.add_argument("--function", required=True, metavar="MODULE:QUALNAME", help="the identity of the function")
+    parser.add_argument(
+        "--function", required=True, metavar="MODULE:QUALNAME", help="the identity of the function"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--uds", metavar="PATH", help="listen on this unix socket")
     where.add_argument(
         "--port", type=int, default=8080, metavar="N", help="listen on this TCP port (8080; 0: a free one)"
     )
     parser.add_argument("--host", default="0.0.0.0", help="listen on this address (0.0.0.0)")
-    parser.add_argument("--describe", type=Path, metavar="FILE", help="write what the function is to FILE, and end")
+    parser.add_argument(
+        "--describe", type=Path, metavar="FILE", help="write what the function is to FILE, and end"
+    )
     parser.add_argument(
         "--grace",
         type=float,

@@ -35,7 +35,9 @@ class Dispatcher:
     `version`: what the ``Turbolift-Version`` header of each answer says; "" for none.
     """
 
-    def __init__(self, served: Served, gate: Gate, runner: Runner, metrics: Metrics, *, version: str = "") -> None:
+    def __init__(
+        self, served: Served, gate: Gate, runner: Runner, metrics: Metrics, *, version: str = ""
+    ) -> None:
         self.served = served
         self.gate = gate
         self.runner = runner
@@ -146,7 +148,9 @@ class Dispatcher:
         mean = self.metrics.mean_seconds()
         return round(min(max(mean * self.gate.queue / self.gate.concurrency / 2, 0.05), 5.0), 3)
 
-    async def _run(self, headers: Mapping[str, str], body: Buffer, started: float, deadline: float | None) -> Answer:
+    async def _run(
+        self, headers: Mapping[str, str], body: Buffer, started: float, deadline: float | None
+    ) -> Answer:
         content_type = headers.get("Content-Type", "")
         if deadline is None:
             await self.gate.enter()
@@ -158,4 +162,6 @@ class Dispatcher:
         except TimeoutError:
             # No TimeoutError of the function gets here: the runners return it as an answer.
             spent = time.monotonic() - started
-            return problem_answer(Problem("deadline", f"no result after {spent:.3f} s, when the deadline passed"))
+            return problem_answer(
+                Problem("deadline", f"no result after {spent:.3f} s, when the deadline passed")
+            )

@@ -41,9 +41,13 @@ def load(identity: str) -> Served:
     """
     function = find(identity)
     if not isinstance(function, DistributedFunction):
-        raise LoadError(f"turbolift: {identity} is a {type(function).__name__}, no tagged function: put @on(...) on it")
+        raise LoadError(
+            f"turbolift: {identity} is a {type(function).__name__}, no tagged function: put @on(...) on it"
+        )
     if function.identity != identity:
-        raise LoadError(f"turbolift: {identity} is another name of {function.identity}: serve it by that name")
+        raise LoadError(
+            f"turbolift: {identity} is another name of {function.identity}: serve it by that name"
+        )
     try:
         contract = function.contract
     except UnsupportedTypeError:
@@ -59,7 +63,9 @@ def find(identity: str) -> Any:
     """
     module_name, _, qualname = identity.partition(":")
     if not module_name or not qualname:
-        raise LoadError(f"turbolift: {identity!r} is no identity: it must be module:function or module:Class.method")
+        raise LoadError(
+            f"turbolift: {identity!r} is no identity: it must be module:function or module:Class.method"
+        )
     try:
         found: Any = importlib.import_module(module_name)
     except KeyboardInterrupt:
@@ -70,7 +76,9 @@ def find(identity: str) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise LoadError(f"turbolift: module {module_name} ({_file(module_name)}) has no {qualname}") from None
+            raise LoadError(
+                f"turbolift: module {module_name} ({_file(module_name)}) has no {qualname}"
+            ) from None
     seen: set[int] = set()
     inner = found
     while inner is not None and not isinstance(inner, DistributedFunction) and id(inner) not in seen:

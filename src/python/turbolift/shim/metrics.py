@@ -79,7 +79,9 @@ class Metrics:
         )
 
         yield InfoMetricFamily("turbolift_function", "What is served here.", value=self._info)
-        calls = CounterMetricFamily("turbolift_calls", "Calls, by how they ended.", labels=["function", "outcome"])
+        calls = CounterMetricFamily(
+            "turbolift_calls", "Calls, by how they ended.", labels=["function", "outcome"]
+        )
         for outcome, count in sorted(self._outcomes.items()):
             calls.add_metric([self._function, outcome], count)
         yield calls

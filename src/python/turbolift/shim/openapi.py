@@ -91,12 +91,15 @@ def _problems() -> dict[str, Any]:
         titles.setdefault(str(status), []).append(title)
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {
-        status: {"description": "; or ".join(said), "content": {PROBLEM: schema}} for status, said in titles.items()
+        status: {"description": "; or ".join(said), "content": {PROBLEM: schema}}
+        for status, said in titles.items()
     }
 
 
 def _probe(summary: str, *statuses: str) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": {status: {"description": summary} for status in statuses}}}
+    return {
+        "get": {"summary": summary, "responses": {status: {"description": summary} for status in statuses}}
+    }
 
 
 def _hoist(schema: Any, prefix: str, components: dict[str, Any]) -> Any:

@@ -109,7 +109,9 @@ class ProcessRunner:
         except (OSError, asyncio.IncompleteReadError):
             worker.kill()
             how = _how(await asyncio.shield(worker.ended))
-            return problem_answer(Problem("worker-died", f"the worker process {worker.pid} {how} during the call"))
+            return problem_answer(
+                Problem("worker-died", f"the worker process {worker.pid} {how} during the call")
+            )
 
     async def _take(self) -> _Worker:
         while self._idle:

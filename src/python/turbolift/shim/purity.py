@@ -52,7 +52,9 @@ _REFUSED = {
     "subprocess.Popen": "start the process",
 }
 # Events whose first argument is no name worth saying.
-_NAMELESS = frozenset({"os.fork", "os.forkpty", "os.kill"}) | {name for name in _REFUSED if name.startswith("socket._")}
+_NAMELESS = frozenset({"os.fork", "os.forkpty", "os.kill"}) | {
+    name for name in _REFUSED if name.startswith("socket._")
+}
 
 
 def install() -> None:

@@ -32,7 +32,9 @@ class Answer(NamedTuple):
 
 def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Answer:
     """Return `problem` as an answer."""
-    return Answer(problem.status, {"Content-Type": PROBLEM, **(headers or {})}, [problem.body()], problem.kind)
+    return Answer(
+        problem.status, {"Content-Type": PROBLEM, **(headers or {})}, [problem.body()], problem.kind
+    )
 
 
 class Servant:
@@ -81,7 +83,9 @@ class Servant:
         except DecodeError as error:
             return problem_answer(Problem("malformed", f"the body is broken: {error}"))
         if not isinstance(tree, dict) or tree.keys() != {"args"} or not isinstance(tree["args"], dict):
-            return problem_answer(Problem("malformed", 'the body must be {"args": {...}}, the arguments by name'))
+            return problem_answer(
+                Problem("malformed", 'the body must be {"args": {...}}, the arguments by name')
+            )
         try:
             return self.contract.decode_args(Payload(tree["args"], parts))
         except DecodeError as error:

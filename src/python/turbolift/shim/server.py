@@ -139,7 +139,9 @@ class Server:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         text = self._dispatcher.metrics.render()
-        return web.Response(body=text, headers={hdrs.CONTENT_TYPE: "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(
+            body=text, headers={hdrs.CONTENT_TYPE: "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
     async def _schema(self, request: web.Request) -> web.Response:
         served = self._dispatcher.served
@@ -162,13 +164,17 @@ class Server:
 
 
 def _json(document: Any) -> web.Response:
-    return web.Response(text=json.dumps(document, indent=2, ensure_ascii=False), content_type="application/json")
+    return web.Response(
+        text=json.dumps(document, indent=2, ensure_ascii=False), content_type="application/json"
+    )
 
 
 async def _respond(request: web.Request, answer: Answer, *, last: bool) -> web.StreamResponse:
     pieces = answer.body
     if len(pieces) == 1 and len(pieces[0]) < 1 << 20:
-        response: web.StreamResponse = web.Response(status=answer.status, headers=answer.headers, body=bytes(pieces[0]))
+        response: web.StreamResponse = web.Response(
+            status=answer.status, headers=answer.headers, body=bytes(pieces[0])
+        )
         if last:
             response.force_close()
         return response

@@ -99,7 +99,9 @@ def problem_to_exception(
                 message, **where, ours=_text(document, "caller"), theirs=_text(document, "server")
             )
         case "payload-too-large":
-            return PayloadTooLarge(message, **where, size=_whole(document, "size"), limit=_whole(document, "limit"))
+            return PayloadTooLarge(
+                message, **where, size=_whole(document, "size"), limit=_whole(document, "limit")
+            )
         case "malformed" | "invalid-arguments":
             return DecodeError(message, path=_text(document, "path"))
         case "invalid-result":
