@@ -19,7 +19,7 @@ Photo = Literal["astronaut", "chelsea", "coffee", "rocket"]
 class Report:
     """What is in a photograph; colour as red, green, blue from 0 to 255, edges as a share of all pixels."""
 
-    photo: str
+    photo: Photo
     width: int
     height: int
     colour: tuple[float, float, float]

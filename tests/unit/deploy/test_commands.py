@@ -17,7 +17,7 @@ WORDS = "shop.words:Words.count"
 
 
 def words() -> dict[str, str]:
-    """Return the sources of a static method that prints, and takes and returns bytes."""
+    """Return the sources of a static method that prints."""
     text = """
 from turbolift import Local, on
 
@@ -44,6 +44,13 @@ def test_call_prints_the_result_and_nothing_else(served: Deployment) -> None:
     assert (done.stdout, done.stderr) == ('{"words": 3}\n', "")
     # Abbreviated; and an option of every command after it.
     assert served.run("call", "doub", '{"n": 3}', "--platform", "local").stdout == "6\n"
+
+
+def test_call_takes_and_prints_bytes_as_base64(deployment: Deployment) -> None:
+    text = "from turbolift import Local, on\n\n@on(Local())\ndef back(data: bytes) -> list[bytes]:\n"
+    text += "    return [data[::-1], b'']\n"
+    deployment.run(bundle=deployment.bundle("shop.back:back", back={"shop/back.py": text}))
+    assert deployment.call("back", '{"data": "YWJj"}') == ["Y2Jh", ""]
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def command() -> Callable[..., subprocess.CompletedProcess[str]]:
         env: Mapping[str, str] | None = None,
         python: str = sys.executable,
     ) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join(one for one in sys.path if one)
+        path = os.pathsep.join(os.path.abspath(one) for one in sys.path if one)
         return subprocess.run(
             [python, "-m", "turbolift.image", *map(str, args)],
             cwd=cwd,

@@ -7,14 +7,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pants.base.build_root import BuildRoot
-from pants.core.goals.run import RunFieldSet, RunInSandboxBehavior, RunRequest
 from pants.core.goals.package import OutputPathField
+from pants.core.goals.run import RunFieldSet, RunInSandboxBehavior, RunRequest
 from pants.engine.rules import Get, collect_rules, rule
 from pants.util.logging import LogLevel
 
 from turbolift_pants.get.deploy import Deployer, DeployerRequest
-from turbolift_pants.get.image import FunctionImage, FunctionImageRequest
 from turbolift_pants.get.generate import FunctionFieldSet
+from turbolift_pants.get.image import FunctionImage, FunctionImageRequest
 from turbolift_pants.get.package import Bundle, BundleRequest
 from turbolift_pants.target_types import FunctionFileField, FunctionLineField, FunctionNameField
 

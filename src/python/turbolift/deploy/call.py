@@ -7,15 +7,13 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import struct
 import sys
 from typing import Any
-from urllib.parse import quote
 
 from turbolift.deploy.http import Answer, request
-from turbolift.errors import ConfigurationError, DeployError
+from turbolift.errors import ConfigurationError, DecodeError, DeployError
+from turbolift.wire import DEADLINE, decode_body, function_path, write_deadline
 
-FRAMES = "application/vnd.turbolift.frames"
 _LATE = 5.0
 """Seconds after the deadline that the server's own word about it is waited for."""
 
@@ -44,12 +42,12 @@ def call(function: str, route: dict[str, Any], arguments: dict[str, Any], *, tim
     seconds = timeout if timeout is not None else route.get("timeout")
     headers = {"Content-Type": "application/json"}
     if seconds is not None:
-        headers["Turbolift-Deadline"] = f"{seconds:.6f}"
+        headers[DEADLINE] = write_deadline(seconds)
     try:
         answer = request(
             endpoint,
             "POST",
-            "/v1/functions/" + quote(function, safe=":."),
+            function_path(function),
             body=json.dumps({"args": arguments}).encode(),
             headers=headers,
             timeout=None if seconds is None else seconds + _LATE,
@@ -79,31 +77,23 @@ def _unreachable(function: str, endpoint: str, why: str) -> DeployError:
 
 
 def _document(answer: Answer, endpoint: str) -> Any:
+    """Return the JSON of an answer, raw parts as base64: a function takes bytes in the same form."""
     try:
-        if answer.headers.get("Content-Type", "").startswith(FRAMES):
-            return _join_frames(answer.body)
-        return json.loads(answer.body)
-    except (ValueError, struct.error, IndexError):
+        tree, parts = decode_body(answer.headers.get("Content-Type", ""), answer.body)
+    except DecodeError:
         excerpt = answer.body[:200].decode("utf-8", "replace")
         raise DeployError(
-            f"{endpoint} answered with status {answer.status}, and not with JSON: {excerpt!r}"
+            f"{endpoint} answered with status {answer.status}, and not as a function does: {excerpt!r}"
         ) from None
+    return _with_parts(tree, [base64.b64encode(part).decode() for part in parts])
 
 
-def _join_frames(body: bytes) -> Any:
-    """Return the document of a framed body, raw parts as ``{"$base64": ...}``."""
-    (size,) = struct.unpack_from(">I", body)
-    rest = memoryview(body)[4 + size :]
-    parts = []
-    while rest:
-        (length,) = struct.unpack_from(">Q", rest)
-        parts.append({"$base64": base64.b64encode(rest[8 : 8 + length]).decode()})
-        rest = rest[8 + length :]
-
-    def restore(item: dict[str, Any]) -> Any:
-        return parts[item["$part"]] if item.keys() == {"$part"} else item
-
-    return json.loads(body[4 : 4 + size], object_hook=restore)
+def _with_parts(tree: Any, parts: list[str]) -> Any:
+    if isinstance(tree, dict):
+        if tree.keys() == {"$part"}:
+            return parts[tree["$part"]]
+        return {name: _with_parts(value, parts) for name, value in tree.items()}
+    return [_with_parts(one, parts) for one in tree] if isinstance(tree, list) else tree
 
 
 def _complain(function: str, answer: Answer, document: Any, endpoint: str) -> None:
