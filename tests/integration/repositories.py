@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small repositories, in temporary folders, that the real Pants runs in.
 
-Pants runs tests in a sandbox that has neither the launcher nor this repository, so its root comes by the environment variable
-TURBOLIFT_REPOSITORY, which `.ci/run` sets. The stores are in TURBOLIFT_TEST_CACHE, so that tests share what they build.
+A test that depends on the target `//:repository` has turbolift's own repository in its working directory, also in the sandbox that
+Pants runs it in; TURBOLIFT_REPOSITORY names another. The stores are in TURBOLIFT_TEST_CACHE, so that tests share what they build.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
 # What the launcher needs of this repository, beside itself.
 LAUNCHER = ("pants", "build-support/launcher", "build-support/locks/pants.txt", "build-support/locks/pex-cli.txt")
+# What a clone has that a build reads; the test sandbox holds more, which is its own.
+CLONE = (
+    "3rdparty", "BUILD", "LICENSE", "build-support", "docs", "examples", "pants", "pants.toml", "pyproject.toml", "src",
+)  # fmt: skip
 _NO_COPY = shutil.ignore_patterns(".*", "dist", "__pycache__", "*.pyc")
 # Pants' own settings of the surrounding run would be taken for the small repository's.
 _NOT_PASSED = ("PANTS_", "PEX_", "PYTEST_", "TURBOLIFT", "PYTHON")
@@ -30,12 +32,9 @@ _PASSED = ("TURBOLIFT_CACHE", "TURBOLIFT_PANTS_PYTHON", "TURBOLIFT_USER_PYTHON",
 
 
 def turbolift_repository() -> Path:
-    """Return the root of turbolift's own repository; skips the test where nobody says it."""
-    root = os.environ.get("TURBOLIFT_REPOSITORY", "")
-    if not root:
-        pytest.skip("runs ./pants of a clone: set TURBOLIFT_REPOSITORY to turbolift's root, as .ci/run does")
-    path = Path(root)
-    assert (path / "pants").is_file(), f"TURBOLIFT_REPOSITORY={root} has no ./pants"
+    """Return the root of turbolift's own repository: TURBOLIFT_REPOSITORY, or the current folder."""
+    path = Path(os.environ.get("TURBOLIFT_REPOSITORY") or Path.cwd())
+    assert (path / "pants").is_file(), f"{path} has no ./pants: start the tests in turbolift's root, or set TURBOLIFT_REPOSITORY"
     return path.resolve()
 
 
@@ -64,6 +63,7 @@ class Repository:
         for name, text in files.items():
             path = self.root / name
             path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # a copy from a sandbox may be read-only
             path.write_text(text, encoding="utf-8")
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -130,7 +130,8 @@ def temporary_clone(*, shared: bool = False, name: str = "clone") -> Iterator[Re
     source = turbolift_repository()
     with tempfile.TemporaryDirectory(prefix="turbolift-", ignore_cleanup_errors=True) as folder:
         root = Path(folder, name)
-        shutil.copytree(source, root, ignore=_NO_COPY)
+        for file in CLONE:
+            _copy(source / file, root / file)
         yield from _until_closed(Repository(root, Path(folder, "state"), shared))
 
 

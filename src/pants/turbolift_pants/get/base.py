@@ -19,12 +19,11 @@ from pants.engine.fs import (
     PathGlobs,
     RemovePrefix,
 )
-from pants.engine.process import ProcessResult
 from pants.engine.rules import Get, MultiGet, collect_rules, rule
 from pants.util.frozendict import FrozenDict
 from pants.util.logging import LogLevel
 
-from turbolift_pants.get.tools import ROOMS, ImageStep, Rooms, RoomsRequest
+from turbolift_pants.get.tools import ROOMS, ImageStep, ImageStepResult, Rooms, RoomsRequest
 from turbolift_pants.subsystem import TurboliftSubsystem
 
 
@@ -114,7 +113,7 @@ async def build_base_image(turbolift: TurboliftSubsystem) -> BaseImage:
             output_files=(PLATFORM,),
             env=FrozenDict(env),
         )
-    result = await Get(ProcessResult, ImageStep, step)
+    result = await Get(ImageStepResult, ImageStep, step)
     layout, rootfs = await MultiGet(
         Get(Digest, DigestSubset(result.output_digest, PathGlobs(["base/**"]))),
         Get(Digest, DigestSubset(result.output_digest, PathGlobs(["base-rootfs/**"]))),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pants.backend.python.subsystems.setup import PythonSetup
 from pants.backend.python.util_rules.interpreter_constraints import InterpreterConstraints
+from pants.backend.python.util_rules.pex_cli import PexCliProcess
 from pants.backend.python.util_rules.pex_environment import PythonExecutable
 from pants.engine.fs import (
     CreateDigest,
@@ -17,7 +18,7 @@ from pants.engine.fs import (
     MergeDigests,
     PathGlobs,
 )
-from pants.engine.process import Process, ProcessResult
+from pants.engine.process import FallibleProcessResult, Process, ProcessCacheScope, ProcessResult
 from pants.engine.rules import Get, MultiGet, collect_rules, rule
 from pants.util.logging import LogLevel
 
@@ -40,18 +41,40 @@ class TaggedFiles:
 class NewestInterpreter:
     """The newest interpreter that the repository's constraints allow: it parses what any of them runs."""
 
-    python: PythonExecutable
+    path: str
 
 
 @rule(desc="Find an interpreter that reads the repository's syntax", level=LogLevel.DEBUG)
 async def newest_interpreter(
     turbolift: TurboliftSubsystem, python_setup: PythonSetup
 ) -> NewestInterpreter:
-    python = await Get(
-        PythonExecutable,
-        InterpreterConstraints(turbolift.tool_interpreter_constraints),
+    allowed = InterpreterConstraints(
+        python_setup.interpreter_constraints or turbolift.tool_interpreter_constraints
     )
-    return NewestInterpreter(python)
+    # Pants' own search takes the oldest that fits.
+    result = await Get(
+        FallibleProcessResult,
+        PexCliProcess(
+            description="Find the newest interpreter for " + " or ".join(map(str, allowed)),
+            subcommand=(),
+            extra_args=(
+                *allowed.generate_pex_arg_list(),
+                "--interpreter-selection-strategy=newest",
+                "--",
+                "-c",
+                "import os, sys; assert sys.version_info >= (3, 11); print(os.path.realpath(sys.executable))",
+            ),
+            level=LogLevel.DEBUG,
+            cache_scope=ProcessCacheScope.PER_RESTART_SUCCESSFUL,
+        ),
+    )
+    if result.exit_code == 0:
+        return NewestInterpreter(result.stdout.decode().strip())
+    # The repository's own code is for older interpreters alone: the program still needs a current one.
+    python = await Get(
+        PythonExecutable, InterpreterConstraints(turbolift.tool_interpreter_constraints)
+    )
+    return NewestInterpreter(python.path)
 
 
 @rule(desc="Find functions tagged with @turbolift.on", level=LogLevel.DEBUG)
@@ -82,7 +105,7 @@ async def find_tagged_files(turbolift: TurboliftSubsystem) -> TaggedFiles:
         ProcessResult,
         Process(
             argv=(
-                interpreter.python.path,
+                interpreter.path,
                 "-m",
                 "turbolift.closure",
                 "find",

@@ -39,7 +39,6 @@ from pants.engine.fs import (
     PathGlobs,
     RemovePrefix,
 )
-from pants.engine.process import ProcessResult
 from pants.engine.rules import Get, MultiGet, collect_rules, rule
 from pants.engine.target import (
     AllTargets,
@@ -54,7 +53,7 @@ from pants.util.logging import LogLevel
 from turbolift_pants.get.base import PLATFORM, BaseImage
 from turbolift_pants.get.find import TaggedFiles
 from turbolift_pants.get.generate import FunctionFieldSet, OwningSource, OwningSourceRequest
-from turbolift_pants.get.tools import ImageStep
+from turbolift_pants.get.tools import CannotPackage, ImageStep, ImageStepResult
 from turbolift_pants.steps import (
     Closure,
     brings_shim,
@@ -64,10 +63,6 @@ from turbolift_pants.steps import (
     no_runtime,
 )
 from turbolift_pants.subsystem import TurboliftSubsystem
-
-
-class CannotPackage(Exception):
-    """A tagged function cannot be packaged; the message says why, where, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +185,7 @@ async def resolve_third_party(
     )
     digest = await Get(Digest, MergeDigests([lock, requirements, base.platform]))
     result = await Get(
-        ProcessResult,
+        ImageStepResult,
         ImageStep(
             argv=(
                 "third-party",
@@ -240,7 +235,7 @@ class Layer:
 @rule(desc="Pack a layer", level=LogLevel.DEBUG)
 async def pack_layer(request: LayerRequest, base: BaseImage) -> Layer:
     result = await Get(
-        ProcessResult,
+        ImageStepResult,
         ImageStep(
             argv=(
                 "layer",
@@ -293,7 +288,7 @@ async def assemble_image(request: AssembleRequest, base: BaseImage) -> Assembled
         MergeDigests([base.layout, *prefixed]),
     )
     result = await Get(
-        ProcessResult,
+        ImageStepResult,
         ImageStep(
             argv=(
                 "assemble",
@@ -396,7 +391,7 @@ async def build_function_image(
     function = identity(stripped.value, qualname)
     trees = {"__base": base.rootfs, "__deps": third_party.tree, "__shim": shim_tree, "__src": own_tree}
     described = await Get(
-        ProcessResult,
+        ImageStepResult,
         ImageStep(
             argv=(
                 "describe",

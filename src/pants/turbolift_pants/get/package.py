@@ -29,7 +29,8 @@ from pants.util.logging import LogLevel
 
 from turbolift_pants.get.find import TaggedFiles
 from turbolift_pants.get.generate import FunctionFieldSet
-from turbolift_pants.get.image import CannotPackage, FunctionImage, FunctionImageRequest, thaw
+from turbolift_pants.get.image import FunctionImage, FunctionImageRequest, thaw
+from turbolift_pants.get.tools import CannotPackage
 from turbolift_pants.steps import (
     SHARED_BLOBS,
     BundleEntry,

@@ -24,7 +24,7 @@ from pants.engine.fs import (
     PathGlobs,
     RemovePrefix,
 )
-from pants.engine.process import Process
+from pants.engine.process import FallibleProcessResult, Process
 from pants.engine.rules import Get, MultiGet, collect_rules, rule
 from pants.util.frozendict import FrozenDict
 from pants.util.logging import LogLevel
@@ -180,6 +180,27 @@ async def image_step_process(step: ImageStep) -> Process:
     )
     immutable: Mapping[str, Digest] = {**process.immutable_input_digests, **step.immutable}
     return dataclasses.replace(process, immutable_input_digests=FrozenDict(immutable))
+
+
+class CannotPackage(Exception):
+    """Something cannot be packaged; the message says why, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class ImageStepResult:
+    """What a step wrote."""
+
+    output_digest: Digest
+
+
+@rule(desc="Run a step of an image's build", level=LogLevel.DEBUG)
+async def run_image_step(step: ImageStep) -> ImageStepResult:
+    result = await Get(FallibleProcessResult, ImageStep, step)
+    if result.exit_code != 0:
+        # The program's own words are for people: nothing of the sandbox around them.
+        said = result.stderr.decode(errors="replace").strip()
+        raise CannotPackage(f"{step.description} failed.\n{said}")
+    return ImageStepResult(result.output_digest)
 
 
 def rules():  # type: ignore[no-untyped-def]
