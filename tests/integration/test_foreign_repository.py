@@ -129,6 +129,10 @@ def test_the_page_works_as_it_stands(foreign: Repository) -> None:
         said = done.stdout + done.stderr
         for line in step.shown:
             assert line in said, f"pants {shlex.join(step.arguments)} printed no line {line!r}:\n{said}"
+        if step.arguments == ("generate-lockfiles",):
+            lock = (foreign.root / "3rdparty/python/default.lock").read_text()
+            assert "turbolift_runtime" in lock
+            assert str(foreign.root) not in lock
         if step.arguments == ("package", "::"):
             _check_packages(foreign)
         if step.arguments == ("run", "deploy"):
@@ -143,7 +147,7 @@ def test_the_page_works_as_it_stands(foreign: Repository) -> None:
 
 def _check_packages(repository: Repository) -> None:
     """The image has the runtime among the third-party distributions, no layer of its own for the shim, no tool's needs."""
-    folder = repository.root / "dist/src.shipping/functions#quote.quote"
+    folder = repository.root / "dist/src/shipping/quote.quote"
     spec = json.loads((folder / "function.json").read_text())
     names = {one.split("==")[0].lower() for one in spec["closure"]["requirements"]}
     assert {"turbolift-runtime", "aiohttp", "pyyaml"} <= names

@@ -53,6 +53,18 @@ class FileReport:
     functions: tuple[Tagged, ...] = ()
     findings: tuple[Finding, ...] = ()
 
+    def entries(self) -> tuple[tuple[str, int], ...]:
+        """Return (qualname, line) of what needs a target: the functions, and what is tagged but cannot be one (a method, a
+        nested function), so that its packaging fails instead of leaving it out. The qualname is empty for the whole file.
+        """
+        if not self.parsed:
+            return (("", 1),)
+        lines = {finding.function: finding.line for finding in reversed(self.findings)}
+        lines.update((function.qualname, function.line) for function in self.functions)
+        if self.functions:
+            lines.pop("", None)  # a finding on the whole file fails each of its functions
+        return tuple(sorted(lines.items(), key=lambda entry: (entry[1], entry[0])))
+
     def findings_of(self, qualname: str) -> tuple[Finding, ...]:
         """Return the findings that concern one function, or the whole file."""
         return tuple(f for f in self.findings if f.function in ("", qualname) or not self.parsed)
@@ -105,14 +117,21 @@ def slug(function: str) -> str:
     return f"{text[:48].strip('-')}-{hashlib.sha256(function.encode()).hexdigest()[:8]}"
 
 
-def is_runtime(project: str) -> bool:
-    """Return whether a requirement's project name is that of turbolift's runtime, however it is spelt (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", project).lower() == RUNTIME
+def runtime_extras(requirement: str) -> frozenset[str] | None:
+    """Return the extras of a requirement of turbolift's runtime, however its name is spelt (PEP 503); None for others.
+
+    >>> sorted(runtime_extras("Turbolift_Runtime[shim, client]>=0.1") or ())
+    ['client', 'shim']
+    """
+    match = re.match(r"\s*([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?", requirement)
+    if match is None or re.sub(r"[-_.]+", "-", match[1]).lower() != RUNTIME:
+        return None
+    return frozenset(extra.strip().lower() for extra in (match[2] or "").split(",") if extra.strip())
 
 
 def brings_shim(extras: Iterable[str]) -> bool:
-    """Return whether a requirement of the runtime with these extras brings what serves a function."""
-    return not {"shim", "all"}.isdisjoint(extra.lower() for extra in extras)
+    """Return whether the runtime with these extras can serve a function."""
+    return not {"shim", "all"}.isdisjoint(extras)
 
 
 def no_runtime(resolve: str, without_shim: Sequence[str] = ()) -> str:

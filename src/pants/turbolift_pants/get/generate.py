@@ -58,8 +58,7 @@ async def generate_function_targets(
         if file.path not in mine:
             continue
         relative = os.path.relpath(file.path, folder) if folder else file.path
-        # A file that cannot be parsed gives one target, whose packaging fails: it is never left out silently.
-        functions = [(f.qualname, f.line) for f in file.functions] if file.parsed else [("", 1)]
+        # What cannot be packaged gets a target too, whose packaging fails: it is never left out silently.
         targets += [
             TurboliftFunctionTarget(
                 {
@@ -71,7 +70,7 @@ async def generate_function_targets(
                 request.template_address.create_generated(generated_name(relative, qualname)),
                 union_membership,
             )
-            for qualname, line in functions
+            for qualname, line in file.entries()
         ]
     return GeneratedTargets(request.generator, targets)
 

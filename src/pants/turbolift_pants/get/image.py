@@ -59,8 +59,8 @@ from turbolift_pants.steps import (
     brings_shim,
     function_spec,
     identity,
-    is_runtime,
     no_runtime,
+    runtime_extras,
 )
 from turbolift_pants.subsystem import TurboliftSubsystem
 
@@ -135,12 +135,12 @@ async def find_shim_targets(
     return ShimTargets((able[0],))
 
 
-def _runtime_extras(target: Target) -> list[tuple[str, ...]]:
+def _runtime_extras(target: Target) -> list[frozenset[str]]:
     """The extras of each requirement of turbolift's runtime that `target` has."""
     if not target.has_field(PythonRequirementsField):
         return []
-    requirements = target[PythonRequirementsField].value or ()
-    return [tuple(r.extras) for r in requirements if is_runtime(r.project_name)]
+    found = (runtime_extras(str(requirement)) for requirement in target[PythonRequirementsField].value or ())
+    return [extras for extras in found if extras is not None]
 
 
 # ------------------------------------------------------------------------------------------------------------- layers
@@ -197,6 +197,7 @@ async def resolve_third_party(
                 "--pex-root=.cache/turbolift_pex",
                 *(f"--index={index}" for index in repos.indexes),
                 *(f"--find-links={links}" for links in repos.find_links),
+                *(f"--path-mapping={mapping}" for mapping in repos.path_mappings),
             ),
             digest=digest,
             description=f"Resolve {len(request.requirements)} requirements of `{request.resolve}` for the base image",

@@ -78,6 +78,13 @@ def add(commands: Any) -> None:
         metavar="URL",
         help="folder or page with wheels (repeatable)",
     )
+    parser.add_argument(
+        "--path-mapping",
+        action="append",
+        default=[],
+        metavar="NAME|PATH",
+        help="what ${NAME} stands for in the addresses of a pex lock (repeatable)",
+    )
     parser.add_argument("--no-index", action="store_true", help="use no index, only --find-links")
     parser.add_argument(
         "--pex-root", type=Path, help="folder to keep downloads in (default: a temporary one)"
@@ -106,6 +113,7 @@ def run(options: argparse.Namespace) -> None:
             indexes=options.index,
             find_links=options.find_links,
             no_index=options.no_index,
+            path_mappings=options.path_mapping,
         )
         found = resolve(roots, lock, resolver) if roots else []
         notes = wheels.unpack(found, options.out)
@@ -191,6 +199,7 @@ class Resolver:
         indexes: Sequence[str] = (),
         find_links: Sequence[str] = (),
         no_index: bool = False,
+        path_mappings: Sequence[str] = (),
     ) -> None:
         self._platform = platform
         self._work = work
@@ -198,6 +207,7 @@ class Resolver:
         self._sources = [f"--index={one}" for one in indexes] + [f"--find-links={one}" for one in find_links]
         if indexes or no_index:
             self._sources.insert(0, "--no-pypi")
+        self._path_mappings = [f"--path-mapping={one}" for one in path_mappings]
         self._runs = 0
         here = [one for folder in find_links if os.path.isdir(folder) for one in os.listdir(folder)]
         self._pips = _PIPS
@@ -237,7 +247,8 @@ class Resolver:
         if constraints:
             arguments.append(f"--constraints={file('constraints.txt', constraints)}")
         if lock is not None:
-            arguments.append(f"--lock={file('lock.json', [lock])}")
+            # pex takes them with a lock alone.
+            arguments += [f"--lock={file('lock.json', [lock])}", *self._path_mappings]
         done = self._pex(arguments)
         if done.returncode != 0:
             raise PackagingError(self._explain(done.stderr, requirements, constraints))
