@@ -16,7 +16,10 @@ from typing import Any, Iterable, Mapping, Sequence
 
 SHARED_BLOBS = "turbolift/blobs"
 RUNTIME = "turbolift-runtime"
-QUERIES = frozenset({"status", "logs", "call", "export", "down", "destroy", "rollback", "routes"})
+# Options of the deployer that take a value, which is no command.
+VALUED_OPTIONS = frozenset(
+    {"--deployment", "--workspace", "--bundle", "--platform", "--wait", "--ready-timeout", "--grace", "--retire-after"}
+)
 
 
 @dataclass(frozen=True)
@@ -300,6 +303,17 @@ def selected(spec_path: str, address: str, patterns: Sequence[str]) -> bool:
 
 
 def builds_nothing(arguments: Sequence[str]) -> bool:
-    """Return whether the arguments of `run deploy` only ask or stop: then nothing is packaged first."""
-    words = [a for a in arguments if not a.startswith("-")]
-    return any(a in ("-h", "--help") for a in arguments) or any(word in QUERIES for word in words[:3])
+    """Return whether the arguments of `run deploy` only ask, stop or go back: then nothing is packaged first.
+
+    Only `up`, which is the default, needs a bundle.
+    """
+    pending = list(arguments)
+    while pending:
+        word = pending.pop(0)
+        if word in ("-h", "--help"):
+            return True
+        if word in VALUED_OPTIONS and pending:
+            pending.pop(0)
+        elif not word.startswith("-"):
+            return word != "up"
+    return False

@@ -38,8 +38,7 @@ Sources = Mapping[str, str]
 
 
 class CannotBuildError(Exception):
-    """This machine cannot build what tests run on: no package archive, or no package index, can be reached.
-    """
+    """This machine cannot build what tests run on: no package archive, or no package index, can be reached."""
 
 
 @dataclass(frozen=True, slots=True)

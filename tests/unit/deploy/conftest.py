@@ -31,8 +31,7 @@ def workshop() -> bundles.Workshop:
 
 @pytest.fixture(scope="session")
 def shared(workshop: bundles.Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """An environment with one state home for many deployments; one of them keeps the common layers unpacked.
-    """
+    """An environment with one state home for many deployments; one of them keeps the common layers unpacked."""
     # A socket's path has to be short.
     runtime = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
     env = environment(tmp_path_factory.mktemp("state"), runtime)

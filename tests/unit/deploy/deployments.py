@@ -131,8 +131,7 @@ class Deployment:
         return found
 
     def running(self) -> list[int]:
-        """Return every process that was started from this deployment's state or layers, by its command line.
-        """
+        """Return every process that was started from this deployment's state or layers, by its command line."""
         marks = (os.fsencode(self.state),)
         found = []
         for path in Path("/proc").glob("[0-9]*/environ"):

@@ -1,7 +1,6 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Real rollouts on this machine: what starts, what stays, what is switched, and what a caller sees meanwhile.
-"""
+"""Real rollouts on this machine: what starts, what stays, what is switched, and what a caller sees meanwhile."""
 
 from __future__ import annotations
 

@@ -177,6 +177,10 @@ def test_which_functions_a_deployment_means(patterns: tuple[str, ...], expected:
         (("call", "a:f", "{}"), True),
         (("--help",), True),
         (("up",), False),
+        (("prune",), True),
+        (("--wait", "5", "--grace=2", "--platform", "local", "status"), True),
+        (("--wait", "5", "up"), False),
+        (("--ready-timeout", "status"), False),
     ],
 )
 def test_questions_build_nothing(arguments: tuple[str, ...], expected: bool) -> None:

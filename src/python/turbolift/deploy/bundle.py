@@ -57,8 +57,7 @@ def read(path: Path, *, platform: str | None = None) -> Bundle:
 
 
 def version_of(image: str, document: dict[str, object]) -> str:
-    """Return the version (64 hex digits) of a function with the image digest `image` and the spec `document`.
-    """
+    """Return the version (64 hex digits) of a function with the image digest `image` and the spec `document`."""
     return hashlib.sha256(image.encode() + b"\n" + spec.canonical(document)).hexdigest()
 
 

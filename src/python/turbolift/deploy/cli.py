@@ -170,6 +170,24 @@ def _up(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view:
     return 0
 
 
+def _serve(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Serve one function of the bundle in the foreground, from its package, until Ctrl-C."""
+    parser.add_argument("function", nargs="?", help="which (default: the only one)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--port", type=int, metavar="N", help="on this port of 127.0.0.1 (8080)")
+    where.add_argument("--uds", type=Path, metavar="PATH", help="on a unix socket")
+    mine = parser.parse_args(argv)
+    listen = ["--uds", str(mine.uds.absolute())] if mine.uds else ["--host", "127.0.0.1", "--port"]
+    if not mine.uds:
+        listen.append(str(8080 if mine.port is None else mine.port))
+    session = _session(options, view.say)
+    argv, env, folder = commands.serve(session, mine.function, listen)
+    view.say(f"serving on {mine.uds or 'http://127.0.0.1:' + listen[-1]}; Ctrl-C ends it")
+    view.close()
+    os.chdir(folder)
+    os.execve(argv[0], argv, env)
+
+
 def _status(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
     """Show what serves now."""
     parser.add_argument("--json", action="store_true", help="one JSON list, and nothing else, on stdout")
@@ -260,6 +278,7 @@ def _destroy(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, 
 
 _COMMANDS: dict[str, _Run] = {
     "up": _up,
+    "serve": _serve,
     "status": _status,
     "logs": _logs,
     "call": _call,

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from turbolift.deploy import bundle as bundles
 from turbolift.deploy import files, registry, store
+from turbolift.deploy.files import private_dir
+from turbolift.deploy.local import platform as local
 from turbolift.deploy.names import resolve
 from turbolift.deploy.plan import Action, Step, summary
 from turbolift.deploy.platform import Release, Removal
@@ -43,6 +45,26 @@ def up(session: Session, view: View) -> None:
         steps, generation = asyncio.run(_rollout(session, view).run(given.releases, bring=bring))
     view.close()
     _tell(session, steps, generation)
+
+
+def serve(
+    session: Session, given: str | None, listen: Sequence[str]
+) -> tuple[list[str], dict[str, str], Path]:
+    """Return (argv, environment, working folder) that serve one function of the bundle in the foreground."""
+    if session.settings.bundle is None:
+        raise ConfigurationError(
+            "serve needs --bundle DIR: './pants run path/to:functions#file.name' passes it"
+        )
+    bundle = bundles.read(session.settings.bundle, platform=local.KIND)
+    releases = {release.function: release for release in bundle.releases}
+    if given is None and len(releases) != 1:
+        raise ConfigurationError(f"serve which one? The bundle has {', '.join(releases)}")
+    release = releases[resolve(given, releases) if given is not None else next(iter(releases))]
+    private_dir(session.folder)
+    store.keep(bundle.images, session.store, release.image)
+    platform = local.LocalPlatform(session.host())
+    asyncio.run(platform.prepare([release]))
+    return platform.foreground(release, listen)
 
 
 def rollback(session: Session, view: View, given: str | None) -> None:

@@ -49,8 +49,7 @@ def sync_dir(path: Path) -> None:
 
 
 def copy_verified(source: Path, target: Path, sha256: str) -> None:
-    """Copy the file `source` to `target`, which appears under its name only when its sha256 (hex) is right.
-    """
+    """Copy the file `source` to `target`, which appears under its name only when its sha256 (hex) is right."""
     part = target.with_name(f".{target.name}-{secrets.token_hex(4)}")
     digest = hashlib.sha256()
     try:

@@ -69,8 +69,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is known of an instance now. ``pid`` where it is a process here; ``since`` in seconds since 1970.
-    """
+    """What is known of an instance now. ``pid`` where it is a process here; ``since`` in seconds since 1970."""
 
     alive: bool
     ready: bool
@@ -107,8 +106,7 @@ class Host:
     drain: float | None
 
     def drain_of(self, release: Release) -> float:
-        """Return how many seconds an instance of `release` gets: as long as one call may take, unless told.
-        """
+        """Return how many seconds an instance of `release` gets: as long as one call may take, unless told."""
         if self.drain is not None:
             return self.drain
         return max(DRAIN, release.options.get("timeout") or 0.0)
@@ -168,8 +166,7 @@ class Platform(Protocol):
         ...
 
     def logs(self, instance: Instance, *, lines: int, follow: bool) -> Iterator[str]:
-        """Yield the last `lines` lines of the function's output; with `follow`, then new ones as they come.
-        """
+        """Yield the last `lines` lines of the function's output; with `follow`, then new ones as they come."""
         ...
 
     def prune(self, keep: Sequence[Release], *, dry_run: bool) -> list[Removal]:

@@ -146,8 +146,7 @@ class Rollout:
     async def _start(
         self, steps: Sequence[Step], bring: Callable[[Sequence[Release]], object] | None
     ) -> dict[str, Serving]:
-        """Start the steps' releases and wait for all; on any failure, or when interrupted, stop them again.
-        """
+        """Start the steps' releases and wait for all; on any failure, or when interrupted, stop them again."""
         releases = [step.wanted for step in steps if step.wanted is not None]
         if not releases:
             return {}
@@ -210,8 +209,7 @@ class Rollout:
         )
 
     async def _retire(self, steps: Sequence[Step], leftovers: Sequence[Instance]) -> None:
-        """Stop what the table no longer names, once callers of the old table have sent what they had in hand.
-        """
+        """Stop what the table no longer names, once callers of the old table have sent what they had in hand."""
         old: list[tuple[str, Instance, bool]] = []
         for step in steps:
             if step.current is None:

@@ -51,17 +51,19 @@ class Session:
 
     def platforms(self) -> Platforms:
         """Return the platforms for this run."""
+        return Platforms(self.host())
+
+    def host(self) -> Host:
+        """Return what the deployment gives its platforms."""
         settings = self.settings
-        return Platforms(
-            Host(
-                settings.workspace,
-                settings.deployment,
-                self.folder,
-                self.store,
-                self.state.routes,
-                self.say,
-                settings.drain,
-            )
+        return Host(
+            settings.workspace,
+            settings.deployment,
+            self.folder,
+            self.store,
+            self.state.routes,
+            self.say,
+            settings.drain,
         )
 
     @contextlib.contextmanager
@@ -73,7 +75,6 @@ class Session:
             yield
 
     def serving(self, given: str) -> tuple[Generation, Serving]:
-        """Return the current generation, and what serves the function that `given` means. Raises DeployError.
-        """
+        """Return the current generation, and what serves the function that `given` means. Raises DeployError."""
         current = self.state.current()
         return current, current.serving[resolve(given, current.serving)]

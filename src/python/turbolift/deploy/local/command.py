@@ -24,11 +24,11 @@ def function_command(
     layers: Sequence[Path],
     image: Image,
     *,
-    socket: Path,
+    listen: Sequence[str],
     home: Path,
     env: Mapping[str, str],
 ) -> tuple[list[str], dict[str, str]]:
-    """Return (argv, environment) that serve the function of `image` on the unix socket `socket`.
+    """Return (argv, environment) that serve the function of `image`, where the shim's arguments `listen` say.
 
     `layers` are the unpacked application layers, bottom first; `home` is its home folder; `env` goes over
     what the image's config says. Nothing of this process's own environment is passed on. Raises
@@ -46,7 +46,7 @@ def function_command(
     return base_command(
         rootfs,
         # -P: the current folder is no place to import from.
-        ["-P", *entry[1:], "--uds", str(socket)],
+        ["-P", *entry[1:], *listen],
         python=entry[0],
         env={
             **_kept(rootfs, inside),

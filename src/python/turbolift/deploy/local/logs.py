@@ -33,8 +33,7 @@ def tail(path: Path, lines: int) -> list[str]:
 
 
 def read_log(path: Path, *, lines: int, follow: bool) -> Iterator[str]:
-    """Yield the last `lines` lines of `path`, older files of it included; with `follow`, go on as it grows.
-    """
+    """Yield the last `lines` lines of `path`, older files of it included; with `follow`, go on as it grows."""
     older = path.with_name(f"{path.name}.1")
     recent = tail(path, lines)
     if len(recent) < lines:

@@ -67,9 +67,6 @@ class LocalPlatform:
         """Spawn the supervisor of a new process; returns once the supervisor has written who it is."""
         host = self._host
         image = host.store.image(release.image)
-        parts = split(image)
-        rootfs = self._layers.path(parts.base_name)
-        layers = [self._layers.path(name) for name in parts.names()[1:]]
         id = secrets.token_hex(6)
         socket = socket_dir(host.state) / f"{id}.sock"
         instance = Instance(id, release.function, release.version, self.kind, f"unix://{socket}")
@@ -77,20 +74,7 @@ class LocalPlatform:
         drain = host.drain_of(release)
         log = log_path(host.state, release.function, release.version)
         files.private_dir(log.parent)
-        argv, env = command.function_command(
-            rootfs,
-            layers,
-            image,
-            socket=socket,
-            home=home,
-            env={
-                **release.options.get("env", {}),
-                "TURBOLIFT": "on",
-                "TURBOLIFT_ROUTES": str(host.routes),
-                "TURBOLIFT_VERSION": release.version,
-                "TURBOLIFT_GRACE": f"{drain:g}",
-            },
-        )
+        argv, env = self._command(release, image, ["--uds", str(socket)], home)
         record = self._records.write(
             instance,
             {
@@ -102,6 +86,7 @@ class LocalPlatform:
                 "grace": drain + _KILL_AFTER,
             },
         )
+        rootfs = self._layers.path(split(image).base_name)
         argv, env = command.supervisor_command(rootfs, self._program(), record, image)
         try:
             pid = _spawn(argv, env, log)
@@ -220,6 +205,33 @@ class LocalPlatform:
         self._layers.release()
         self._layers.prune(used_elsewhere(self._host.state), dry_run=False)
 
+    def foreground(self, release: Release, listen: Sequence[str]) -> tuple[list[str], dict[str, str], Path]:
+        """Return (argv, environment, working folder) that serve `release`, which was prepared, in the
+        foreground and recorded nowhere.
+        """
+        home = self._home()
+        argv, env = self._command(release, self._host.store.image(release.image), listen, home)
+        return argv, env, home
+
+    def _command(
+        self, release: Release, image: Image, listen: Sequence[str], home: Path
+    ) -> tuple[list[str], dict[str, str]]:
+        parts = split(image)
+        return command.function_command(
+            self._layers.path(parts.base_name),
+            [self._layers.path(name) for name in parts.names()[1:]],
+            image,
+            listen=listen,
+            home=home,
+            env={
+                **release.options.get("env", {}),
+                "TURBOLIFT": "on",
+                "TURBOLIFT_ROUTES": str(self._host.routes),
+                "TURBOLIFT_VERSION": release.version,
+                "TURBOLIFT_GRACE": f"{self._host.drain_of(release):g}",
+            },
+        )
+
     def _patience(self, instance: Instance) -> float:
         """Return the seconds after which the supervisor itself is killed: it kills its child before."""
         if self._host.drain is not None:
@@ -231,8 +243,7 @@ class LocalPlatform:
         return tail(log_path(self._host.state, instance.function, instance.version), _LAST_LINES)
 
     def _home(self) -> Path:
-        """Return the current and home folder of functions: empty, and not to be written to, as in the image.
-        """
+        """Return the current and home folder of functions: empty, and not to be written to, as in the image."""
         home = self._host.state / "home"
         home.mkdir(mode=0o500, exist_ok=True)
         return home
