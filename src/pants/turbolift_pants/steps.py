@@ -18,7 +18,7 @@ SHARED_BLOBS = "turbolift/blobs"
 RUNTIME = "turbolift-runtime"
 # Options of the deployer that take a value, which is no command.
 VALUED_OPTIONS = frozenset(
-    {"--deployment", "--workspace", "--bundle", "--platform", "--wait", "--ready-timeout", "--grace", "--retire-after"}
+    {"--deployment", "--workspace", "--bundle", "--platform", "--wait", "--ready-timeout", "--grace", "--check", "--retire-after"}
 )
 
 

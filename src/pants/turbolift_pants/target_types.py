@@ -11,6 +11,7 @@ from pants.engine.target import (
     COMMON_TARGET_FIELDS,
     AsyncFieldMixin,
     Dependencies,
+    DictStringToStringField,
     IntField,
     SecondaryOwnerMixin,
     StringField,
@@ -128,6 +129,16 @@ class DeploymentPlatformField(StringField):
     )
 
 
+class DeploymentChecksField(DictStringToStringField):
+    alias = "checks"
+    help = help_text(
+        """
+        Calls to make after each rollout: function -> the JSON of its arguments by name. Their results are printed; if one
+        fails, so does the deploy, and `rollback` goes back.
+        """
+    )
+
+
 class DeploymentDependenciesField(Dependencies):
     pass
 
@@ -139,6 +150,7 @@ class TurboliftDeploymentTarget(Target):
         DeploymentDependenciesField,
         DeploymentFunctionsField,
         DeploymentPlatformField,
+        DeploymentChecksField,
         OutputPathField,
     )
     help = help_text(

@@ -20,7 +20,11 @@ from turbolift_pants.get.package import Bundle, BundleRequest
 from turbolift_pants.get.tools import ROOMS, TOOL_ROOMS, Rooms, RoomsRequest, tool_pex_request
 from turbolift_pants.steps import builds_nothing
 from turbolift_pants.subsystem import TurboliftSubsystem
-from turbolift_pants.target_types import DeploymentFunctionsField, DeploymentPlatformField
+from turbolift_pants.target_types import (
+    DeploymentChecksField,
+    DeploymentFunctionsField,
+    DeploymentPlatformField,
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class DeploymentRunFieldSet(RunFieldSet):
 
     functions: DeploymentFunctionsField
     platform: DeploymentPlatformField
+    checks: DeploymentChecksField
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,11 @@ async def run_deployment(
                 field_set.address, tuple(field_set.functions.value or ()), field_set.platform.value
             ),
         )
-        args += ("--bundle={chroot}/__bundle",)
+        checks = (
+            f"--check={function}={arguments}"
+            for function, arguments in (field_set.checks.value or {}).items()
+        )
+        args += ("--bundle={chroot}/__bundle", *checks)
         immutable["__bundle"] = bundle.digest
     return RunRequest(
         digest=deployer.digest,

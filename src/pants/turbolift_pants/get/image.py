@@ -11,6 +11,7 @@ from typing import Any
 from pants.backend.python.subsystems.repos import PythonRepos
 from pants.backend.python.subsystems.setup import PythonSetup
 from pants.backend.python.target_types import (
+    PythonProvidesField,
     PythonRequirementsField,
     PythonResolveField,
 )
@@ -368,6 +369,13 @@ async def build_function_image(
         raise CannotPackage(
             f"{where} depends on {', '.join(map(str, files))}: files() are not importable and have no place in an image. Make them "
             "resources() and read them with importlib.resources."
+        )
+    distributions = [t.address for t in closure.closure if t.has_field(PythonProvidesField)]
+    if distributions:
+        raise CannotPackage(
+            f"{where} depends on {', '.join(map(str, distributions))}: a python_distribution is not built into an image, so its metadata "
+            "and entry points would be missing. Depend on its sources, which are packaged as they are; or publish it, and depend on "
+            "the python_requirement."
         )
     shim_addresses = {t.address for t in shim_closure.closure}
     own = [t for t in closure.closure if t.address not in shim_addresses]

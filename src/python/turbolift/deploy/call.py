@@ -8,9 +8,11 @@ import base64
 import http.client
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from turbolift.deploy.http import Answer, request
+from turbolift.deploy.names import resolve
 from turbolift.errors import ConfigurationError, DecodeError, DeployError
 from turbolift.wire import DEADLINE, decode_body, function_path, write_deadline
 
@@ -66,6 +68,23 @@ def call(function: str, route: dict[str, Any], arguments: dict[str, Any], *, tim
         return 0
     _complain(function, answer, document, endpoint)
     return 1
+
+
+def run_checks(routes: dict[str, Any], checks: Sequence[tuple[str, str]]) -> bool:
+    """Call each of `checks` (function, JSON of its arguments), print what it gives; return whether all did."""
+    failed = []
+    for given, arguments in checks:
+        function = resolve(given, routes)
+        print(f"check {function}({arguments}):", end=" ", flush=True)
+        if call(function, routes[function], parse_arguments(arguments), timeout=None) != 0:
+            print("failed")
+            failed.append(function)
+    if failed:
+        print(
+            f"error: rolled out, but the checks of {', '.join(failed)} failed: 'rollback' goes back",
+            file=sys.stderr,
+        )
+    return not failed
 
 
 def _unreachable(function: str, endpoint: str, why: str) -> DeployError:

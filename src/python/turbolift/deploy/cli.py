@@ -16,7 +16,7 @@ from types import FrameType
 
 from turbolift.deploy import commands, status
 from turbolift.deploy.bundle import check_deployment
-from turbolift.deploy.call import call, parse_arguments
+from turbolift.deploy.call import call, parse_arguments, run_checks
 from turbolift.deploy.names import resolve
 from turbolift.deploy.session import Session, Settings
 from turbolift.deploy.view import View
@@ -122,6 +122,13 @@ def _shared() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds for running calls at a stop (as tagged, 30 at least)",
     )
+    add(
+        "--check",
+        action="append",
+        default=[],
+        metavar="FUNCTION=JSON",
+        help="after up, call this and print the result; up fails if the call does (repeatable)",
+    )
     add("--retire-after", type=_seconds, default=1.0, metavar="S", help="seconds from switch to stop (1)")
     return parser
 
@@ -166,8 +173,18 @@ def _up(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view:
     table in one write, then let the old ones finish and stop them. If one does not start, nothing is
     switched."""
     parser.parse_args(argv)
-    commands.up(_session(options, view.say), view)
-    return 0
+    checks = [_check(text) for text in options.check]
+    session = _session(options, view.say)
+    commands.up(session, view)
+    return 0 if run_checks(session.state.table()["routes"], checks) else 1
+
+
+def _check(text: str) -> tuple[str, str]:
+    function, equals, arguments = text.partition("=")
+    if not equals:
+        raise ConfigurationError(f"--check {text!r}: write FUNCTION=JSON, the arguments by name")
+    parse_arguments(arguments)
+    return function, arguments
 
 
 def _serve(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
