@@ -50,13 +50,15 @@ def test_cache() -> Path:
 class Repository:
     """A repository in the folder `root`, to be left by `close`.
 
-    `state` stands for the user's state folder; `shared` says whether Pants uses the tests' stores, or the user's own.
+    `state` stands for the user's state folder; `shared` says whether Pants uses the tests' stores, or the user's own. `umask` is that
+    of the commands, -1 this process's.
     """
 
     root: Path
     state: Path
     shared: bool = True
     env: dict[str, str] = field(default_factory=dict)
+    umask: int = -1
 
     def write(self, files: Mapping[str, str]) -> None:
         """Write files: path below the root -> text."""
@@ -89,6 +91,7 @@ class Repository:
             capture_output=True,
             encoding="utf-8",
             check=False,
+            umask=self.umask,
         )
         if check and done.returncode != 0:
             raise AssertionError(f"{command} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
@@ -108,7 +111,7 @@ class Repository:
 
     def close(self) -> None:
         """Stop what runs for this repository: functions that are still deployed, and Pants' daemon."""
-        if any(self.state.glob("turbolift/*/*/routes.json")):
+        if any(self.state.glob("turbolift/*/*/processes/*")):
             self.run_pants(["run", "deploy", "--", "down"], check=False)
         self.stop_pantsd()
 

@@ -14,13 +14,13 @@ import re
 import signal
 import socket
 import subprocess
-import tarfile
 import time
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pytest
+from layouts import SHIM, SITE_PACKAGES, SOURCES, entries_of, manifest_of, read, without_byte_code
 from repositories import Repository, temporary_clone
 
 FUNCTION = """
@@ -71,43 +71,6 @@ def git(root: Path, *arguments: str) -> str:
     ).stdout
 
 
-def read(path: Path) -> Any:
-    return json.loads(path.read_text("utf-8"))
-
-
-def blob(layout: Path, digest: str) -> Path:
-    return layout / "blobs/sha256" / digest.removeprefix("sha256:")
-
-
-def manifest_of(layout: Path) -> Any:
-    """Return the manifest of the one image in an OCI layout."""
-    (entry,) = read(layout / "index.json")["manifests"]
-    return read(blob(layout, entry["digest"]))
-
-
-def entries_of(layout: Path) -> dict[str, set[str]]:
-    """Return the files of an image's own layers, those above the base: prefix -> paths below it."""
-    found: dict[str, set[str]] = {"app/src": set(), "app/shim": set(), "app/site-packages": set()}
-    for layer in manifest_of(layout)["layers"][1:]:
-        with tarfile.open(blob(layout, layer["digest"]), "r:gz") as archive:
-            for member in archive:
-                if member.isdir():
-                    continue
-                prefix = next(prefix for prefix in found if member.name.startswith(f"{prefix}/"))
-                found[prefix].add(member.name.removeprefix(f"{prefix}/"))
-    return found
-
-
-def without_byte_code(paths: set[str]) -> set[str]:
-    """Return `paths` without byte code, each of which must have its source beside it."""
-    sources = {path for path in paths if not path.endswith(".pyc")}
-    for path in paths - sources:
-        pure = PurePosixPath(path)
-        assert pure.parent.name == "__pycache__", path
-        assert str(pure.parent.parent / f"{pure.name.split('.')[0]}.py") in sources, path
-    return sources
-
-
 def crowd(repository: Repository) -> dict[str, tuple[str, str]]:
     """Return function -> (image digest, version) of the deployment of the crowd, as packaged last."""
     bundle = read(repository.root / "dist/crowd/bundle.json")
@@ -154,15 +117,15 @@ def test_an_image_holds_the_closure_and_nothing_else(repository: Repository) -> 
     }  # fmt: skip
     for layout in layouts:
         entries = entries_of(layout)
-        assert without_byte_code(entries["app/src"]) == set(read(layout / "function.json")["closure"]["sources"])
-        shim = without_byte_code(entries["app/shim"])
+        assert without_byte_code(entries[SOURCES]) == set(read(layout / "function.json")["closure"]["sources"])
+        shim = without_byte_code(entries[SHIM])
         assert {path.split("/")[0] for path in shim} == {"turbolift"}
         assert {path.split("/")[1] for path in shim} <= SERVING
-        third_party = without_byte_code(entries["app/site-packages"])
+        third_party = without_byte_code(entries[SITE_PACKAGES])
         tops = {path.split("/")[0] for path in third_party}
         assert "aiohttp" in tops
         assert tops.isdisjoint({"jsonschema", "rich", "docker", "kubernetes", "deflate", "pex", "pytest", "pip", "setuptools"})
-        assert not [path for path in shim | entries["app/src"] if path.endswith("BUILD") or "test" in path]
+        assert not [path for path in shim | entries[SOURCES] if path.endswith("BUILD") or "test" in path]
     sources = {read(path / "function.json")["function"]: read(path / "function.json")["closure"]["sources"] for path in layouts}
     assert sources["crowd.chain:chain"] == ["crowd/chain.py", "crowd/ground.py", "crowd/middle.py"]
     assert sources["crowd.solo:solo"] == ["crowd/solo.py"]
@@ -177,7 +140,7 @@ def test_an_image_holds_the_closure_and_nothing_else(repository: Repository) -> 
 def test_two_functions_of_a_package_have_their_own_needs(
     repository: Repository, layout: str, has: set[str], lacks: set[str]
 ) -> None:
-    paths = entries_of(repository.root / "dist/examples/pricing" / layout)["app/site-packages"]
+    paths = entries_of(repository.root / "dist/examples/pricing" / layout)[SITE_PACKAGES]
     tops = {path.split("/")[0] for path in paths}
     projects = {re.split(r"-\d", top)[0].lower() for top in tops if top.endswith(".dist-info")}
     assert has <= tops

@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 from deployments import DOUBLE, Deployment, double, wait_for  # pants: no-infer-dep
 
+from turbolift.deploy.call import call
+from turbolift.deploy.http import is_ready
+
 WORDS = "shop.words:Words.count"
 
 
@@ -260,3 +263,36 @@ def test_reader_that_leaves_early_gets_no_complaint(served: Deployment) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.returncode == 141
+
+
+def test_checks_are_called_after_the_rollout_and_can_fail_it(deployment: Deployment) -> None:
+    bundle = deployment.bundle(DOUBLE, double=double())
+    done = deployment.run("--check", 'double={"n": 4}', bundle=bundle)
+    assert f'check {DOUBLE}({{"n": 4}}): 8\n' in done.stdout
+    failed = deployment.run("--check", 'double={"n": -4}', bundle=bundle, code=1)
+    assert f'check {DOUBLE}({{"n": -4}}): failed\n' in failed.stdout
+    assert "ValueError: negative: -4" in failed.stderr
+    assert f"rolled out, but the checks of {DOUBLE} failed: 'rollback' goes back" in failed.stderr
+
+
+def test_a_check_that_cannot_be_read_stops_before_the_rollout(deployment: Deployment) -> None:
+    bundle = deployment.bundle(DOUBLE, double=double())
+    for text, said in (("double", "write FUNCTION=JSON"), ("double={", "not JSON")):
+        assert said in deployment.run("--check", text, bundle=bundle, code=1).stderr
+    assert not (deployment.state / "routes.json").exists()
+
+
+def test_serve_answers_in_the_foreground_until_it_is_stopped(deployment: Deployment) -> None:
+    bundle = deployment.bundle(DOUBLE, WORDS, double=double(), Words_count=words())
+    assert "serve which one?" in deployment.run("serve", bundle=bundle, code=1).stderr
+    socket = deployment.root / "s.sock"
+    with deployment.start("serve", "double", "--uds", socket, bundle=bundle) as process:
+        try:
+            wait_for(lambda: socket.exists() and is_ready(f"unix://{socket}"))
+            route = {"endpoint": f"unix://{socket}", "timeout": 10.0}
+            assert call(DOUBLE, route, {"n": 21}, timeout=None) == 0
+            assert deployment.processes() == []
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+    assert process.returncode == 0
