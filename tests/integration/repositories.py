@@ -20,7 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # What the launcher needs of this repository, beside itself.
-LAUNCHER = ("pants", "build-support/launcher", "build-support/locks/pants.txt", "build-support/locks/pex-cli.txt")
+LAUNCHER = (
+    "pants",
+    "build-support/launcher",
+    "build-support/locks/pants.txt",
+    "build-support/locks/pex-cli.txt",
+)
 # What a clone has that a build reads; the test sandbox holds more, which is its own.
 CLONE = (
     "3rdparty", "BUILD", "LICENSE", "build-support", "docs", "examples", "pants", "pants.toml", "pyproject.toml", "src",
@@ -34,7 +39,9 @@ _PASSED = ("TURBOLIFT_CACHE", "TURBOLIFT_PANTS_PYTHON", "TURBOLIFT_USER_PYTHON",
 def turbolift_repository() -> Path:
     """Return the root of turbolift's own repository: TURBOLIFT_REPOSITORY, or the current folder."""
     path = Path(os.environ.get("TURBOLIFT_REPOSITORY") or Path.cwd())
-    assert (path / "pants").is_file(), f"{path} has no ./pants: start the tests in turbolift's root, or set TURBOLIFT_REPOSITORY"
+    assert (path / "pants").is_file(), (
+        f"{path} has no ./pants: start the tests in turbolift's root, or set TURBOLIFT_REPOSITORY"
+    )
     return path.resolve()
 
 

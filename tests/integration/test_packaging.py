@@ -34,14 +34,21 @@ CROWD = {
     "ground.py": "FACTOR = 2\n",
     "middle.py": "from crowd.ground import FACTOR\n\n\ndef scale(x: int) -> int:\n    return x * FACTOR\n",
     "chain.py": "from crowd.middle import scale\n" + HEAD + FUNCTION.format(name="chain", result="scale(x)"),
-    "direct.py": "from crowd.ground import FACTOR\n" + HEAD + FUNCTION.format(name="direct", result="x + FACTOR"),
+    "direct.py": "from crowd.ground import FACTOR\n"
+    + HEAD
+    + FUNCTION.format(name="direct", result="x + FACTOR"),
     "solo.py": HEAD + FUNCTION.format(name="solo", result="x"),
     "rest.py": HEAD + "".join(FUNCTION.format(name=f"f{n}", result=f"x + {n}") for n in range(17)),
     "solo_test.py": "from crowd.solo import solo\n\n\ndef test_solo() -> None:\n    assert solo.local(3) == 3\n",
     "test_rest.py": "def test_nothing() -> None:\n    assert True\n",
     "notes.txt": "Nobody depends on this file.\n",
 }
-FUNCTIONS = {"crowd.chain:chain", "crowd.direct:direct", "crowd.solo:solo", *(f"crowd.rest:f{n}" for n in range(17))}
+FUNCTIONS = {
+    "crowd.chain:chain",
+    "crowd.direct:direct",
+    "crowd.solo:solo",
+    *(f"crowd.rest:f{n}" for n in range(17)),
+}
 DEPLOYMENTS = """turbolift_deployment(name="deploy", platform="local", functions=["examples/pricing:"])
 turbolift_deployment(name="crowd", platform="local", functions=["examples/crowd:"])
 files(name="locks", sources=["3rdparty/python/*.lock"])
@@ -65,7 +72,14 @@ def repository() -> Iterator[Repository]:
 
 def git(root: Path, *arguments: str) -> str:
     """Run git in `root`, whatever its user has configured."""
-    identity = ["-c", "user.name=turbolift", "-c", "user.email=turbolift@localhost", "-c", "commit.gpgsign=false"]
+    identity = [
+        "-c",
+        "user.name=turbolift",
+        "-c",
+        "user.email=turbolift@localhost",
+        "-c",
+        "commit.gpgsign=false",
+    ]
     return subprocess.run(
         ["git", *identity, *arguments], cwd=root, check=True, capture_output=True, encoding="utf-8"
     ).stdout
@@ -97,13 +111,21 @@ def test_help_teaches(repository: Repository) -> None:
 
 
 def test_goals_of_pants_see_functions(repository: Repository) -> None:
-    listed = repository.run_pants(["list", "--filter-target-type=turbolift_function", "examples/crowd:"]).stdout.split()
+    listed = repository.run_pants(
+        ["list", "--filter-target-type=turbolift_function", "examples/crowd:"]
+    ).stdout.split()
     assert len(listed) == len(FUNCTIONS)
     assert "examples/crowd:functions#rest.f16" in listed
     (peeked,) = json.loads(repository.run_pants(["peek", "examples/crowd:functions#solo.solo"]).stdout)
-    assert (peeked["target_type"], peeked["file"], peeked["function"]) == ("turbolift_function", "solo.py", "solo")
+    assert (peeked["target_type"], peeked["file"], peeked["function"]) == (
+        "turbolift_function",
+        "solo.py",
+        "solo",
+    )
     assert peeked["line"] == 1 + CROWD["solo.py"].splitlines().index("def solo(x: int) -> int:")
-    closure = repository.run_pants(["dependencies", "--transitive", "examples/crowd:functions#chain.chain"]).stdout.split()
+    closure = repository.run_pants(
+        ["dependencies", "--transitive", "examples/crowd:functions#chain.chain"]
+    ).stdout.split()
     assert {one for one in closure if one.startswith("examples/")} == {
         f"examples/crowd/{name}.py" for name in ("chain", "middle", "ground")
     }
@@ -117,20 +139,31 @@ def test_an_image_holds_the_closure_and_nothing_else(repository: Repository) -> 
     }  # fmt: skip
     for layout in layouts:
         entries = entries_of(layout)
-        assert without_byte_code(entries[SOURCES]) == set(read(layout / "function.json")["closure"]["sources"])
+        assert without_byte_code(entries[SOURCES]) == set(
+            read(layout / "function.json")["closure"]["sources"]
+        )
         shim = without_byte_code(entries[SHIM])
         assert {path.split("/")[0] for path in shim} == {"turbolift"}
         assert {path.split("/")[1] for path in shim} <= SERVING
         third_party = without_byte_code(entries[SITE_PACKAGES])
         tops = {path.split("/")[0] for path in third_party}
         assert "aiohttp" in tops
-        assert tops.isdisjoint({"jsonschema", "rich", "docker", "kubernetes", "deflate", "pex", "pytest", "pip", "setuptools"})
+        assert tops.isdisjoint(
+            {"jsonschema", "rich", "docker", "kubernetes", "deflate", "pex", "pytest", "pip", "setuptools"}
+        )
         assert not [path for path in shim | entries[SOURCES] if path.endswith("BUILD") or "test" in path]
-    sources = {read(path / "function.json")["function"]: read(path / "function.json")["closure"]["sources"] for path in layouts}
+    sources = {
+        read(path / "function.json")["function"]: read(path / "function.json")["closure"]["sources"]
+        for path in layouts
+    }
     assert sources["crowd.chain:chain"] == ["crowd/chain.py", "crowd/ground.py", "crowd/middle.py"]
     assert sources["crowd.solo:solo"] == ["crowd/solo.py"]
     assert "pricing/tariffs.yaml" in sources["pricing.quote:quote"]
-    assert sources["pricing.demand:forecast"] == ["pricing/__init__.py", "pricing/demand.py", "pricing/model.py"]
+    assert sources["pricing.demand:forecast"] == [
+        "pricing/__init__.py",
+        "pricing/demand.py",
+        "pricing/model.py",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +192,11 @@ def test_every_blob_is_written_once(repository: Repository) -> None:
                 copies.setdefault(name, []).append(Path(folder, name).stat().st_size)
     assert copies[base["digest"].removeprefix("sha256:")] == [base["size"]]
     assert all(len(sizes) == 1 for sizes in copies.values())
-    layers = {layer["digest"] for path in dist.glob("examples/*/*/index.json") for layer in manifest_of(path.parent)["layers"]}
+    layers = {
+        layer["digest"]
+        for path in dist.glob("examples/*/*/index.json")
+        for layer in manifest_of(path.parent)["layers"]
+    }
     # base; third-party of crowd, quote, forecast; shim; first-party of chain, direct, solo, rest, quote, forecast
     assert len(layers) == 1 + 3 + 1 + 6
 
@@ -180,7 +217,12 @@ def test_a_change_rebuilds_what_it_touches(repository: Repository) -> None:
     third = packaged()
     assert changed(first, third) == {"crowd.chain:chain", "crowd.direct:direct"}
     seen = repository.run_pants(
-        ["--changed-since=HEAD", "--changed-dependents=transitive", "list", "--filter-target-type=turbolift_function"]
+        [
+            "--changed-since=HEAD",
+            "--changed-dependents=transitive",
+            "list",
+            "--filter-target-type=turbolift_function",
+        ]
     ).stdout.split()
     assert seen == ["examples/crowd:functions#chain.chain", "examples/crowd:functions#direct.direct"]
 
@@ -248,13 +290,19 @@ def test_functions_run_from_their_packages(repository: Repository) -> None:
     price = post(before["pricing.quote:quote"]["endpoint"], "pricing.quote:quote", wanted)
     assert price["total"] == "44.62"
 
-    examples, rooms, away = repository.root / "examples", repository.root / "src/python", repository.root.with_name("away")
+    examples, rooms, away = (
+        repository.root / "examples",
+        repository.root / "src/python",
+        repository.root.with_name("away"),
+    )
     away.mkdir()
     examples.rename(away / "examples")
     rooms.rename(away / "python")
     for one in before.values():
         os.kill(one["pid"], signal.SIGKILL)
-    assert post_until_served(before["pricing.quote:quote"]["endpoint"], "pricing.quote:quote", wanted) == price
+    assert (
+        post_until_served(before["pricing.quote:quote"]["endpoint"], "pricing.quote:quote", wanted) == price
+    )
     forecast = post_until_served(
         before["pricing.demand:forecast"]["endpoint"], "pricing.demand:forecast", {"history": [1.0, 2.0, 3.0]}
     )

@@ -49,7 +49,7 @@ def launcher_cache() -> str:
 
 
 def test_two_clones_that_share_nothing(here: Repository, tmp_path: Path) -> None:
-    with temporary_clone(name="another folder's/clone") as clone:
+    with temporary_clone(name="another folder/clone") as clone:
         for path in [clone.root, *clone.root.rglob("*")]:
             path.chmod(0o700 if path.is_dir() or os.access(path, os.X_OK) else 0o600)
             os.utime(path, (1_000_000_000, 1_000_000_000))
@@ -80,7 +80,11 @@ def pythons() -> dict[str, str]:
     given = os.environ.get("TURBOLIFT_TEST_PYTHONS")
     root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     patterns = [f"{root}/versions/3.*/bin/python3.*", "/usr/local/bin/python3.*", "/usr/bin/python3.*"]
-    paths = given.split(os.pathsep) if given else [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+    paths = (
+        given.split(os.pathsep)
+        if given
+        else [path for pattern in patterns for path in sorted(glob.glob(pattern))]
+    )
     found: dict[str, str] = {}
     for path in [*paths, sys.executable]:
         if not re.fullmatch(r"python3?(\.\d+)?", os.path.basename(path)):
@@ -105,7 +109,12 @@ class Builder:
 
     def run(self, *arguments: str) -> None:
         """Run one command of the builder."""
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(self.rooms), "TZ": "UTC"}
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(self.rooms),
+            "TZ": "UTC",
+        }
         env |= {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "SSL_", "http", "HTTP"))}
         done = subprocess.run(
             [str(self.python), "-m", "turbolift.image", *arguments],
@@ -127,12 +136,21 @@ def copy_in_any_order(names: set[str], source: Path, target: Path) -> None:
 def test_the_builder_by_hand_on_another_python(here: Repository, tmp_path: Path, choice: int) -> None:
     found = sorted(pythons().items(), reverse=True, key=lambda one: int(one[0].split(".")[1]))
     if choice >= len(found):
-        pytest.skip(f"needs {choice + 1} CPythons of 3.11 to 3.14 with venv, and found {dict(found)}; TURBOLIFT_TEST_PYTHONS names more")
+        pytest.skip(
+            f"needs {choice + 1} CPythons of 3.11 to 3.14 with venv, and found {dict(found)}; TURBOLIFT_TEST_PYTHONS names more"
+        )
     root = here.root
     venv = tmp_path / "venv"
     subprocess.run([found[choice][1], "-m", "venv", str(venv)], check=True)
     python = venv / "bin/python"
-    tool = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "-r", str(root / "build-support/locks/image-tool.txt")]
+    tool = [
+        "--quiet",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+        "-r",
+        str(root / "build-support/locks/image-tool.txt"),
+    ]
     subprocess.run([str(python), "-m", "pip", "install", *tool], check=True)
 
     layout = root / "dist" / LAYOUT
@@ -142,16 +160,35 @@ def test_the_builder_by_hand_on_another_python(here: Repository, tmp_path: Path,
     work.mkdir()
     copy_in_any_order(set(spec["closure"]["sources"]), root / "examples", work / "src")
     copy_in_any_order(without_byte_code(entries[SHIM]), root / "src/python", work / "shim")
-    (work / "requirements.txt").write_text("\n".join(reversed(spec["closure"]["requirements"])) + "\n", "utf-8")
+    (work / "requirements.txt").write_text(
+        "\n".join(reversed(spec["closure"]["requirements"])) + "\n", "utf-8"
+    )
     lock = f"--lock={root / 'src/python/turbolift/image/base-lock.json'}"
     debs = here.state.parent / "debs"
     pins = f"--lock={root / '3rdparty/python/default.lock'}"
     build = Builder(python, root / "src/python", work).run
     build("base", lock, "--out=base", "--rootfs=rootfs", f"--debs={debs}")
-    build("third-party", "--requirements=requirements.txt", pins, lock.replace("--lock", "--complete-platform"), "--out=deps")
-    layers = [("third-party", "deps", "app/site-packages"), ("shim", "shim", SHIM), ("first-party", "src", SOURCES)]
+    build(
+        "third-party",
+        "--requirements=requirements.txt",
+        pins,
+        lock.replace("--lock", "--complete-platform"),
+        "--out=deps",
+    )
+    layers = [
+        ("third-party", "deps", "app/site-packages"),
+        ("shim", "shim", SHIM),
+        ("first-party", "src", SOURCES),
+    ]
     for kind, tree, prefix in layers:
-        build("layer", f"--kind={kind}", f"--tree={tree}", f"--prefix={prefix}", "--base-rootfs=rootfs", f"--out=layer-{kind}")
+        build(
+            "layer",
+            f"--kind={kind}",
+            f"--tree={tree}",
+            f"--prefix={prefix}",
+            "--base-rootfs=rootfs",
+            f"--out=layer-{kind}",
+        )
     trees = ["--third-party=deps", "--shim=shim", "--first-party=src"]
     build("describe", "--base-rootfs=rootfs", *trees, f"--function={FUNCTION}", "--out=describe.json")
     described = read(work / "describe.json")

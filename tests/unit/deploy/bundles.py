@@ -179,7 +179,7 @@ def _shim(part: Path, rootfs: Path) -> None:
 def _image(*arguments: str | Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "turbolift.image", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
         capture_output=True,
         text=True,
         check=False,

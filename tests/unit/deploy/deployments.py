@@ -158,7 +158,7 @@ def environment(state: Path, runtime: Path) -> dict[str, str]:
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(state / "home"),
-        "PYTHONPATH": os.pathsep.join(one for one in sys.path if one),
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(one) for one in sys.path if one),
         "PYTHONDONTWRITEBYTECODE": "1",
         "XDG_STATE_HOME": str(state),
         "XDG_RUNTIME_DIR": str(runtime),

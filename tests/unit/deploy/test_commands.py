@@ -216,7 +216,7 @@ def test_destroy_leaves_nothing(
     [
         (("up",), "up needs --bundle DIR"),
         (("--bundle", "nowhere"), "nowhere/bundle.json: no such bundle"),
-        (("stats",), "no command 'stats'; there is: up, status"),
+        (("stats",), "no command 'stats'; there is: up, serve, status"),
         (("--deployment", "../x", "status"), "--deployment '../x': it must be of a-z"),
         (("--workspace", "nowhere", "status"), "--workspace nowhere: no such folder"),
         (("call", "f"), "no function is deployed"),

@@ -11,6 +11,9 @@ import pytest
 from turbolift_pants.steps import (
     BundleEntry,
     Closure,
+    FileReport,
+    Finding,
+    Tagged,
     blobs_link,
     builds_nothing,
     bundle_files,
@@ -111,6 +114,18 @@ def test_a_report_is_read_back() -> None:
     assert [f.qualname for f in file.functions] == ["f"]
     assert [str(f) for f in file.findings_of("f")] == ["a.py:3:7: no [method]"]
     assert file.findings_of("g") == ()
+
+
+def test_what_is_refused_has_a_target_too() -> None:
+    method = Finding("a.py", 9, 5, "method", "no", "Cart.total")
+    again = Finding("a.py", 10, 5, "untyped-parameter", "no", "Cart.total")
+    whole = Finding("a.py", 1, 1, "call-form", "no", "")
+    function = Tagged("a.py", "f", 3, "C")
+    assert FileReport("a.py", True, (function,), (method, again)).entries() == (("f", 3), ("Cart.total", 9))
+    assert FileReport("a.py", True, (), (whole,)).entries() == (("", 1),)
+    # Each of the file's functions fails by it already.
+    assert FileReport("a.py", True, (function,), (whole,)).entries() == (("f", 3),)
+    assert FileReport("a.py", False, (), (whole,)).entries() == (("", 1),)
 
 
 def test_only_files_that_may_hold_a_tag_are_parsed() -> None:

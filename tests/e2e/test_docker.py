@@ -1,0 +1,165 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""A function's image under a real Docker engine, with nothing allowed that it does not need.
+
+Pants remembers that a test passed or was skipped; the engine is no input that it knows: `./pants test --force tests/e2e::`.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine import Engine, running
+
+from integration.repositories import temporary_clone
+
+FUNCTION = "pricing.quote:quote"
+TAG = "turbolift-e2e/quote:1"
+ARGUMENTS = {"sku": "A-1", "quantity": 3}
+SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """An engine of our own."""
+    with running() as one:
+        yield one
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A function's image as `deploy -- export` writes it, and what the function answers on the local platform."""
+
+    archive: Path
+    digest: str
+    answer: Any
+
+
+@pytest.fixture(scope="module")
+def exported(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The image of the example's quote. The engine comes first: without one there is no need to build."""
+    archive = tmp_path_factory.mktemp("export") / "quote.tar"
+    with temporary_clone() as clone:
+        text = (clone.root / "BUILD").read_text("utf-8")
+        mine = 'turbolift_deployment(name="e2e", platform="local", functions=["examples/pricing:functions#quote.quote"])\n'
+        clone.write({"BUILD": f"{text}\n{mine}"})
+        clone.run_pants(["run", "//:e2e"])
+        deploy = ["run", "//:e2e", "--"]
+        clone.run_pants([*deploy, "export", FUNCTION, str(archive), "--tag", TAG])
+        (status,) = json.loads(clone.run_pants([*deploy, "status", "--json"]).stdout)
+        answer = json.loads(clone.run_pants([*deploy, "call", FUNCTION, json.dumps(ARGUMENTS)]).stdout)
+        clone.run_pants([*deploy, "destroy"])
+    return Exported(archive, status["image"], answer)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A started container and where its port is published."""
+
+    name: str
+    url: str
+
+
+@pytest.fixture
+def container(engine: Engine, exported: Exported) -> Iterator[Container]:
+    """The function in a container: read-only, of no user, without capabilities or new privileges."""
+    engine.run("load", "--input", str(exported.archive))
+    restrictions = [
+        "--read-only",
+        "--tmpfs=/tmp",
+        "--user=65532",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+    ]
+    name = engine.ask("run", "--detach", *restrictions, "--memory=256m", "--publish=127.0.0.1::8080", TAG)
+    port = engine.ask("port", name, "8080/tcp").splitlines()[0].rsplit(":", 1)[1]
+    one = Container(name, f"http://127.0.0.1:{port}")
+    until_ready(engine, one)
+    yield one
+    engine.run("rm", "--force", name, check=False)
+
+
+def until_ready(engine: Engine, container: Container) -> None:
+    """Wait for /readyz; raises AssertionError with the container's log where it ends, or is not ready in a minute."""
+    end = time.monotonic() + SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(f"{container.url}/readyz", timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (OSError, urllib.error.HTTPError):
+            pass
+        state = engine.ask("inspect", "--format={{.State.Status}}", container.name)
+        logs = engine.run("logs", container.name, check=False)
+        if state != "running" or time.monotonic() > end:
+            raise AssertionError(f"{container.name} is {state} and not ready: {logs.stdout}{logs.stderr}")
+        time.sleep(0.1)
+
+
+def call(container: Container, arguments: dict[str, Any]) -> Any:
+    """Call the function as any HTTP client can."""
+    request = urllib.request.Request(
+        f"{container.url}/v1/functions/{FUNCTION}",
+        json.dumps({"args": arguments}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["result"]
+
+
+def test_the_loaded_image_is_the_built_one(engine: Engine, exported: Exported) -> None:
+    engine.run("load", "--input", str(exported.archive))
+    with tarfile.open(exported.archive) as archive:
+
+        def document(name: str) -> Any:
+            member = archive.extractfile(name)
+            assert member is not None
+            return json.load(member)
+
+        manifest = document(f"blobs/sha256/{exported.digest.removeprefix('sha256:')}")
+        config = document(f"blobs/sha256/{manifest['config']['digest'].removeprefix('sha256:')}")
+    # Docker names an image by its configuration's digest, which in turn names every layer's content.
+    assert engine.ask("image", "inspect", "--format={{.Id}}", TAG) == manifest["config"]["digest"]
+    layers = json.loads(engine.ask("image", "inspect", "--format={{json .RootFS.Layers}}", TAG))
+    assert layers == config["rootfs"]["diff_ids"]
+
+
+def test_it_answers_under_all_restrictions(engine: Engine, exported: Exported, container: Container) -> None:
+    assert call(container, ARGUMENTS) == exported.answer
+    # The restrictions hold in the process itself.
+    check = (
+        "import os; status = open('/proc/1/status').read().split('\\n'); print(os.getuid(), "
+        "[line.split()[1] for line in status if line.startswith(('CapEff', 'CapPrm', 'CapBnd', 'NoNewPrivs'))])"
+    )
+    python = json.loads(engine.ask("inspect", "--format={{json .Config.Entrypoint}}", container.name))[0]
+    assert engine.ask("exec", container.name, python, "-c", check) == f"65532 {['0' * 16] * 3 + ['1']}"
+    written = engine.run("exec", container.name, python, "-c", "open('/app/src/x', 'w')", check=False)
+    assert written.returncode != 0
+    assert "Read-only file system" in written.stderr
+
+
+def test_what_the_function_raises_is_a_problem_document(container: Container) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        call(container, {"sku": "Z-9", "quantity": 1})
+    with caught.value as error:
+        assert error.headers["Content-Type"].startswith("application/problem+json")
+        assert "UnknownArticle" in json.load(error)["exception"]["type"]
+
+
+def test_sigterm_drains(engine: Engine, container: Container) -> None:
+    assert call(container, ARGUMENTS)["sku"] == "A-1"
+    engine.run("stop", "--time=30", container.name)
+    # Killed at the end of its grace it would have left with 137.
+    assert (
+        engine.ask("inspect", "--format={{.State.ExitCode}} {{.State.OOMKilled}}", container.name)
+        == "0 false"
+    )
