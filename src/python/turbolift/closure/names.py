@@ -56,8 +56,12 @@ class Imports:
 def _bindings(node: ast.Import | ast.ImportFrom) -> list[tuple[str, str]]:
     if isinstance(node, ast.Import):
         return [
-            (alias.asname, alias.name) if alias.asname else (alias.name.split(".")[0],) * 2
+            (alias.asname, alias.name) if alias.asname else (_top(alias.name), _top(alias.name))
             for alias in node.names
         ]
     module = "." * node.level + (node.module or "")
     return [(alias.asname or alias.name, f"{module}.{alias.name}") for alias in node.names]
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]

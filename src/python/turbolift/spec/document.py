@@ -43,9 +43,10 @@ def validate(kind: Kind, document: Any, *, source: str) -> dict[str, Any]:
     # Importing jsonschema costs 0.2 s of CPU: only programs that read documents pay it.
     # Not inferred: those programs bring it, and a function's image has no use for it.
     import jsonschema  # pants: no-infer-dep
+    from jsonschema.exceptions import best_match  # pants: no-infer-dep
 
     validator = jsonschema.Draft202012Validator(schema(kind))
-    error = jsonschema.exceptions.best_match(validator.iter_errors(document))
+    error = best_match(validator.iter_errors(document))
     if error is not None:
         raise DocumentError(
             f"{source}: not a valid {kind.replace('-', ' ')}: at {error.json_path}: {error.message}",
