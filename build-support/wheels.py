@@ -27,7 +27,9 @@ def build(project: Path, out: Path) -> Path:
 def main() -> int:
     """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(prog="./pants run build-support:wheels --", description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("dist/wheels"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=Path("dist/wheels"), metavar="DIR", help="default: %(default)s"
+    )
     options = parser.parse_args()
     # hatchling would write this time into the wheels; without it, it takes one of its own, the same for all.
     os.environ.pop("SOURCE_DATE_EPOCH", None)

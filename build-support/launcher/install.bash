@@ -38,23 +38,8 @@ rm -rf "$home/venv" "$home/env"
 say "first start: installing Pants into $home"
 
 # --- interpreters
-usable() { [ -x "$1" ] && "$1" -c 'import bz2, ctypes, lzma, sqlite3, ssl, sys, venv; assert sys.implementation.name == "cpython"' 2>/dev/null; }
-candidates() { # candidates MINOR...: paths of interpreters, best first
-  local minor dir
-  for minor in "$@"; do
-    if [ -z "${TURBOLIFT_NO_PYENV:-}" ]; then
-      for dir in "${PYENV_ROOT:-${HOME:-/nonexistent}/.pyenv}"/versions/3."$minor".*/bin; do echo "$dir/python3.$minor"; done
-    fi
-    for dir in /usr/local/bin /usr/bin /opt/homebrew/bin "$interpreters/3.$minor/usr/bin"; do echo "$dir/python3.$minor"; done
-  done
-}
-find_python() {
-  local python
-  while read -r python; do
-    if usable "$python"; then echo "$python" && return; fi
-  done < <(candidates "$@")
-  return 1
-}
+# shellcheck source=build-support/launcher/find-python.bash
+. "$here/find-python.bash"
 get_python() { # get_python SUITE MINOR: unpack one of Debian's interpreters privately
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
     die "no CPython 3.$2 found, and this system has no apt to get one from." "Install CPython 3.$2 (with your package manager, or pyenv) and start again."
@@ -114,9 +99,11 @@ sed -n '/^pex==/,$p' "$locks/pex-cli.txt" >"$scratch/pex.txt"
   --pex-root "$scratch/pex-root" >"$scratch/pex.log" 2>&1 || { cat "$scratch/pex.log" >&2; die "could not build the pex command line"; }
 facts=$("$python" -c 'import hashlib, sys; b = open(sys.argv[1], "rb").read(); print(hashlib.sha256(b).hexdigest() + "|" + str(len(b)))' "$home/pex-cli/pex-$version")
 
+# All of pyenv would make pex look into every old interpreter: only those that user code may run on.
 search="'$(dirname "$python")', '$(dirname "$user")'"
-[ -n "${TURBOLIFT_NO_PYENV:-}" ] || search="$search, '<PYENV>'"
-search="$search, '/usr/local/bin', '/usr/bin'"
+for other in $(candidates 11 12 13 14); do
+  [ ! -x "$other" ] || [ "$other" = "$user" ] || search="$search, '$(dirname "$other")'"
+done
 known=
 for platform in linux_x86_64 linux_arm64 macos_x86_64 macos_arm64; do known="$known'$version|$platform|$facts', "; done
 

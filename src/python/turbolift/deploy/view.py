@@ -72,8 +72,9 @@ class View:
         if self._rows and sys.stdout.isatty():
             from rich.live import Live
 
-            self._live = Live(self._table(), refresh_per_second=8, transient=False)
-            self._live.start()
+            live = Live(self._table(), refresh_per_second=8, transient=False)
+            live.start()
+            self._live = live
 
     def close(self) -> None:
         """End the live table; its last state stays on the screen."""
