@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import Engine, running
 
+from e2e.engine import Engine, running
 from integration.repositories import temporary_clone
 
 FUNCTION = "pricing.quote:quote"

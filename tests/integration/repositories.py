@@ -45,7 +45,7 @@ def turbolift_repository() -> Path:
     return path.resolve()
 
 
-def test_cache() -> Path:
+def cache_folder() -> Path:
     """Return the folder that tests share their Pants stores in."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turbolift/tests"
     path = Path(os.environ.get("TURBOLIFT_TEST_CACHE") or default)
@@ -80,8 +80,8 @@ class Repository:
         env = {k: v for k, v in os.environ.items() if k in _PASSED or not k.startswith(_NOT_PASSED)}
         env["XDG_STATE_HOME"] = str(self.state)
         if self.shared:
-            env["PANTS_LOCAL_STORE_DIR"] = str(test_cache() / "lmdb_store")
-            env["PANTS_NAMED_CACHES_DIR"] = str(test_cache() / "named_caches")
+            env["PANTS_LOCAL_STORE_DIR"] = str(cache_folder() / "lmdb_store")
+            env["PANTS_NAMED_CACHES_DIR"] = str(cache_folder() / "named_caches")
         env.setdefault("HOME", str(Path.home()))
         return {**env, **self.env, **(extra or {})}
 

@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from repositories import Repository, temporary_clone, temporary_repository, turbolift_repository
 
-_BLOCK = re.compile(r"^<!-- (file: (?P<file>\S+)|run) -->\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+from integration.repositories import Repository, temporary_clone, temporary_repository, turbolift_repository
+
+_BLOCK = re.compile(
+    r"^<!-- (file: (?P<file>\S+)|run) -->\n```\w+\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ def build_wheels(name: str) -> tuple[dict[str, bytes], str]:
     """Build both wheels in a clone whose folder is called `name`; return file name -> content, and what was printed."""
     with temporary_clone(name=name) as clone:
         done = clone.run_pants(["run", "build-support:wheels", "--", "--out", "made"])
-        return {path.name: path.read_bytes() for path in sorted((clone.root / "made").glob("*.whl"))}, done.stdout
+        return {
+            path.name: path.read_bytes() for path in sorted((clone.root / "made").glob("*.whl"))
+        }, done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,9 @@ def foreign(wheels: dict[str, bytes]) -> Iterator[Repository]:
         yield repository
 
 
-def test_wheels_are_the_same_from_any_clone(wheels: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wheels_are_the_same_from_any_clone(
+    wheels: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     again, printed = build_wheels("a/clone/elsewhere")
     assert again == wheels
@@ -109,7 +116,9 @@ def test_wheels_hold_what_runs_and_nothing_else(wheels: dict[str, bytes], tmp_pa
     assert names("turbolift_runtime") == runtime | {"turbolift/LICENSE"}
     locks = {"turbolift_pants/locks/image-tool.txt", "turbolift_pants/locks/deploy-tool.txt"}
     rooms = {name for name in plugin if name.startswith("turbolift_pants/_rooms/")}
-    assert plugin - rooms == sources(source / "pants", "turbolift_pants") | locks | {"turbolift_pants/LICENSE"}
+    assert plugin - rooms == sources(source / "pants", "turbolift_pants") | locks | {
+        "turbolift_pants/LICENSE"
+    }
     embedded = {name.removeprefix("turbolift_pants/_rooms/") for name in rooms}
     assert embedded < runtime
     # The plugin runs these as programs; the two others of the runtime are user code's and the image's.
@@ -166,7 +175,9 @@ def _check_packages(repository: Repository) -> None:
         ("", "has no requirement of turbolift-runtime"),
     ],
 )
-def test_a_resolve_without_the_shim_says_what_to_add(foreign: Repository, requirement: str, said: str) -> None:
+def test_a_resolve_without_the_shim_says_what_to_add(
+    foreign: Repository, requirement: str, said: str
+) -> None:
     page = (turbolift_repository() / "docs/adopt.md").read_text("utf-8")
     foreign.write({step.path: step.text for step in steps_of(page) if isinstance(step, File)})
     foreign.write(

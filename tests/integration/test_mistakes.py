@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from repositories import Repository, temporary_clone
+
+from integration.repositories import Repository, temporary_clone
 
 BUILD = 'python_sources()\n\nturbolift_functions(name="functions")\n'
 GOOD = "from turbolift import Local, on\n\n\n@on(Local())\ndef f(x: int) -> int:\n    return x\n"

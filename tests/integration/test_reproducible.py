@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layouts import SHIM, SOURCES, blob, digest_of, entries_of, read, without_byte_code
-from repositories import Repository, temporary_clone
+
+from integration.layouts import SHIM, SOURCES, blob, digest_of, entries_of, read, without_byte_code
+from integration.repositories import Repository, temporary_clone
 
 PACKAGE = ["--filter-target-type=turbolift_function", "package", "examples::"]
 FUNCTION = "pricing.quote:quote"

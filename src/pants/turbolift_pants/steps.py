@@ -18,7 +18,17 @@ SHARED_BLOBS = "turbolift/blobs"
 RUNTIME = "turbolift-runtime"
 # Options of the deployer that take a value, which is no command.
 VALUED_OPTIONS = frozenset(
-    {"--deployment", "--workspace", "--bundle", "--platform", "--wait", "--ready-timeout", "--grace", "--check", "--retire-after"}
+    {
+        "--deployment",
+        "--workspace",
+        "--bundle",
+        "--platform",
+        "--wait",
+        "--ready-timeout",
+        "--grace",
+        "--check",
+        "--retire-after",
+    }
 )
 
 
@@ -79,9 +89,7 @@ def parse_report(text: bytes) -> tuple[FileReport, ...]:
         FileReport(
             file["path"],
             file["parsed"],
-            tuple(
-                Tagged(file["path"], f["qualname"], f["line"], f["platform"]) for f in file["functions"]
-            ),
+            tuple(Tagged(file["path"], f["qualname"], f["line"], f["platform"]) for f in file["functions"]),
             tuple(
                 Finding(file["path"], f["line"], f["column"], f["rule"], f["message"], f["function"])
                 for f in file["findings"]
@@ -99,7 +107,9 @@ def mentions(content: bytes) -> bool:
 def generated_name(file: str, qualname: str) -> str:
     """Return the name of a function's target below its generator, unique over the files and classes of a directory."""
     stem = file[:-3] if file.endswith(".py") else file
-    return f"{stem.replace(os.sep, '.')}.{qualname}" if qualname else f"{stem.replace(os.sep, '.')}.(unparsable)"
+    return (
+        f"{stem.replace(os.sep, '.')}.{qualname}" if qualname else f"{stem.replace(os.sep, '.')}.(unparsable)"
+    )
 
 
 def identity(stripped_path: str, qualname: str) -> str:
@@ -141,7 +151,9 @@ def no_runtime(resolve: str, without_shim: Sequence[str] = ()) -> str:
     """Return what to do where a resolve has no runtime that serves; `without_shim` are targets that lack the extra."""
     if without_shim:
         targets = ", ".join(without_shim)
-        problem = f"{targets}: {RUNTIME} without its `shim` extra, which serves a function in its image. Write"
+        problem = (
+            f"{targets}: {RUNTIME} without its `shim` extra, which serves a function in its image. Write"
+        )
     else:
         problem = f"The resolve `{resolve}` has no requirement of {RUNTIME}, which serves a function in its image. Add"
     return f"""{problem}
@@ -255,9 +267,7 @@ def bundle_files(deployment: str, platform: str | None, entries: Iterable[Bundle
         targets[entry.function] = entry.target
         path = f"specs/{slug(entry.function)}.json"
         files[path] = pretty(entry.spec)
-        manifests.append(
-            {**entry.manifest, "annotations": {"dev.turbolift.function": entry.function}}
-        )
+        manifests.append({**entry.manifest, "annotations": {"dev.turbolift.function": entry.function}})
         functions.append(
             {
                 "function": entry.function,

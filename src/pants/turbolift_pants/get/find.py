@@ -45,9 +45,7 @@ class NewestInterpreter:
 
 
 @rule(desc="Find an interpreter that reads the repository's syntax", level=LogLevel.DEBUG)
-async def newest_interpreter(
-    turbolift: TurboliftSubsystem, python_setup: PythonSetup
-) -> NewestInterpreter:
+async def newest_interpreter(turbolift: TurboliftSubsystem, python_setup: PythonSetup) -> NewestInterpreter:
     allowed = InterpreterConstraints(
         python_setup.interpreter_constraints or turbolift.tool_interpreter_constraints
     )
@@ -71,9 +69,7 @@ async def newest_interpreter(
     if result.exit_code == 0:
         return NewestInterpreter(result.stdout.decode().strip())
     # The repository's own code is for older interpreters alone: the program still needs a current one.
-    python = await Get(
-        PythonExecutable, InterpreterConstraints(turbolift.tool_interpreter_constraints)
-    )
+    python = await Get(PythonExecutable, InterpreterConstraints(turbolift.tool_interpreter_constraints))
     return NewestInterpreter(python.path)
 
 
@@ -81,11 +77,7 @@ async def newest_interpreter(
 async def find_tagged_files(turbolift: TurboliftSubsystem) -> TaggedFiles:
     contents = await Get(DigestContents, PathGlobs(turbolift.scan))
     own = f"{turbolift.rooms}/turbolift/" if turbolift.rooms else None
-    files = [
-        file
-        for file in contents
-        if mentions(file.content) and not (own and file.path.startswith(own))
-    ]
+    files = [file for file in contents if mentions(file.content) and not (own and file.path.startswith(own))]
     if not files:
         return TaggedFiles(())
     rooms, interpreter, sources = await MultiGet(

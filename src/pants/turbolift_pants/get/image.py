@@ -117,7 +117,10 @@ async def find_shim_targets(
         # A source target, as in turbolift's own repository, is taken as it is.
         named = await Get(Targets, Addresses, addresses)
         without_shim = [
-            target.address.spec for target in named for extras in _runtime_extras(target) if not brings_shim(extras)
+            target.address.spec
+            for target in named
+            for extras in _runtime_extras(target)
+            if not brings_shim(extras)
         ]
         if without_shim:
             raise CannotPackage(no_runtime(request.resolve, without_shim))
@@ -208,12 +211,20 @@ async def resolve_third_party(
         ),
     )
     tree, report = await MultiGet(
-        Get(Digest, RemovePrefix(await Get(Digest, DigestSubset(result.output_digest, PathGlobs(["tree/**"]))), "tree")),
+        Get(
+            Digest,
+            RemovePrefix(
+                await Get(Digest, DigestSubset(result.output_digest, PathGlobs(["tree/**"]))), "tree"
+            ),
+        ),
         Get(DigestContents, DigestSubset(result.output_digest, PathGlobs(["resolved.json"]))),
     )
     return ThirdParty(
         tree,
-        tuple(FrozenDict(name=d["name"], version=d["version"]) for d in json.loads(report[0].content)["distributions"]),
+        tuple(
+            FrozenDict(name=d["name"], version=d["version"])
+            for d in json.loads(report[0].content)["distributions"]
+        ),
     )
 
 
@@ -436,9 +447,7 @@ async def build_function_image(
     )
     assembled = await Get(
         Assembled,
-        AssembleRequest(
-            function, spec["closure"]["digest"], spec["contract"]["digest"], tuple(layers)
-        ),
+        AssembleRequest(function, spec["closure"]["digest"], spec["contract"]["digest"], tuple(layers)),
     )
     return FunctionImage(
         function,

@@ -111,11 +111,7 @@ async def package_function(field_set: FunctionPackageFieldSet) -> BuiltPackage:
     blobs = await Get(SharedBlobs, SharedBlobsRequest((image,)))
     return BuiltPackage(
         await Get(Digest, MergeDigests([digest, blobs.digest])),
-        (
-            BuiltPackageArtifact(
-                path, extra_log_lines=(f"    {image.function} {image.manifest['digest']}",)
-            ),
-        ),
+        (BuiltPackageArtifact(path, extra_log_lines=(f"    {image.function} {image.manifest['digest']}",)),),
     )
 
 
@@ -168,9 +164,7 @@ async def build_bundle(request: BundleRequest, targets: AllTargets, tagged: Tagg
         )
     except ValueError as error:
         raise CannotPackage(f"{request.address}: {error}") from None
-    small = await Get(
-        Digest, CreateDigest([FileContent(path, content) for path, content in files.items()])
-    )
+    small = await Get(Digest, CreateDigest([FileContent(path, content) for path, content in files.items()]))
     digest = await Get(
         Digest, MergeDigests([small, *(d for image in images for d in (image.small, image.blobs))])
     )
@@ -190,9 +184,7 @@ class DeploymentPackageFieldSet(PackageFieldSet):
 async def package_deployment(field_set: DeploymentPackageFieldSet) -> BuiltPackage:
     bundle = await Get(
         Bundle,
-        BundleRequest(
-            field_set.address, tuple(field_set.functions.value or ()), field_set.platform.value
-        ),
+        BundleRequest(field_set.address, tuple(field_set.functions.value or ()), field_set.platform.value),
     )
     path = field_set.output_path.value or package_path(
         field_set.address.spec_path, field_set.address.target_name

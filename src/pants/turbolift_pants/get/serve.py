@@ -45,9 +45,7 @@ async def run_function(field_set: FunctionRunFieldSet, build_root: BuildRoot) ->
             )
         ),
     )
-    bundle = await Get(
-        Bundle, BundleRequest(field_set.address, (field_set.address.spec,), "local")
-    )
+    bundle = await Get(Bundle, BundleRequest(field_set.address, (field_set.address.spec,), "local"))
     return RunRequest(
         digest=deployer.digest,
         args=(

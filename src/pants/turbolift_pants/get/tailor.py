@@ -29,15 +29,9 @@ class PutativeFunctionsRequest(PutativeTargetsRequest):
 
 
 @rule(desc="Find folders with tagged functions", level=LogLevel.DEBUG)
-async def propose_function_targets(
-    request: PutativeFunctionsRequest, tagged: TaggedFiles
-) -> PutativeTargets:
+async def propose_function_targets(request: PutativeFunctionsRequest, tagged: TaggedFiles) -> PutativeTargets:
     targets = await Get(AllUnexpandedTargets)
-    covered = {
-        target.address.spec_path
-        for target in targets
-        if isinstance(target, TurboliftFunctionsTarget)
-    }
+    covered = {target.address.spec_path for target in targets if isinstance(target, TurboliftFunctionsTarget)}
     folders = {os.path.dirname(file.path) for file in tagged.files if file.functions}
     # The generator owns no file, so there are no triggering sources to name.
     return PutativeTargets(

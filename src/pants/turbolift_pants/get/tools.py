@@ -68,7 +68,9 @@ async def collect_rooms(request: RoomsRequest, turbolift: TurboliftSubsystem) ->
             glob
             for room in request.rooms
             for glob in (
-                [f"{root}/{room}"] if room.endswith(".py") else [f"{root}/{room}/**/*.py", f"{root}/{room}/**/*.json"]
+                [f"{root}/{room}"]
+                if room.endswith(".py")
+                else [f"{root}/{room}/**/*.py", f"{root}/{room}/**/*.json"]
             )
         ]
         found = await Get(
