@@ -228,7 +228,9 @@ def test_renamed_function_is_retired(deployment: Deployment) -> None:
     assert "no such function is deployed" in failed.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
+)
 def test_interrupted_deploy_stops_what_it_started(
     deployment: Deployment, number: signal.Signals, code: int
 ) -> None:

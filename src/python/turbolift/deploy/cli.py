@@ -17,6 +17,7 @@ from types import FrameType
 from turbolift.deploy import commands, status
 from turbolift.deploy.bundle import check_deployment
 from turbolift.deploy.call import call, parse_arguments, run_checks
+from turbolift.deploy.interrupt import SIGNALS, TerminatedError
 from turbolift.deploy.names import resolve
 from turbolift.deploy.session import Session, Settings
 from turbolift.deploy.view import View
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         shared.print_help()
         return 0
     name = rest.pop(0) if rest and not rest[0].startswith("-") else "up"
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, _terminate)
     try:
         if name not in _COMMANDS:
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
-    except _TerminatedError:
+    except TerminatedError:
         print("terminated", file=sys.stderr)
         return 143
     except KeyboardInterrupt:
@@ -90,12 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-class _TerminatedError(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: as Ctrl-C, with another exit code."""
-
-
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _TerminatedError
+    raise TerminatedError
 
 
 def _shared() -> argparse.ArgumentParser:

@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from turbolift.deploy import bundle as bundles
-from turbolift.deploy import files, registry, store
+from turbolift.deploy import files, interrupt, registry, store
 from turbolift.deploy.files import private_dir
 from turbolift.deploy.local import platform as local
 from turbolift.deploy.names import resolve
@@ -42,7 +41,7 @@ def up(session: Session, view: View) -> None:
             view.say(f"copied {_size(copied)} of images")
 
     with session.alone("up"):
-        steps, generation = asyncio.run(_rollout(session, view).run(given.releases, bring=bring))
+        steps, generation = interrupt.run(_rollout(session, view).run(given.releases, bring=bring))
     view.close()
     _tell(session, steps, generation)
 
@@ -63,7 +62,7 @@ def serve(
     private_dir(session.folder)
     store.keep(bundle.images, session.store, release.image)
     platform = local.LocalPlatform(session.host())
-    asyncio.run(platform.prepare([release]))
+    interrupt.run(platform.prepare([release]))
     return platform.foreground(release, listen)
 
 
@@ -77,7 +76,7 @@ def rollback(session: Session, view: View, given: str | None) -> None:
                 raise DeployError(
                     f"{one.function}: the image of {one.version[:10]} was pruned: deploy it again"
                 )
-        steps, generation = asyncio.run(_rollout(session, view).run(wanted))
+        steps, generation = interrupt.run(_rollout(session, view).run(wanted))
     view.close()
     _tell(session, steps, generation)
 
@@ -88,7 +87,7 @@ def down(session: Session, view: View, given: Sequence[str]) -> None:
         print(f"nothing is deployed as {session.settings.deployment!r}")
         return
     with session.alone("down"):
-        asyncio.run(_down(session, view, given))
+        interrupt.run(_down(session, view, given))
 
 
 async def _down(session: Session, view: View, given: Sequence[str]) -> None:
@@ -122,7 +121,7 @@ def destroy(session: Session, view: View) -> None:
         print(f"nothing is deployed as {session.settings.deployment!r}")
         return
     with session.alone("destroy"):
-        asyncio.run(_down(session, view, ()))
+        interrupt.run(_down(session, view, ()))
         platforms = session.platforms()
         size = files.size_of(session.folder)
         for kind in session.state.platforms():
