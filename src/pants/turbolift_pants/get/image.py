@@ -275,7 +275,8 @@ async def pack_layer(request: LayerRequest, base: BaseImage) -> Layer:
 class AssembleRequest:
     """Layers to be put on the base.
 
-    The contract and the identity are in the image, the tag's options are not: another timeout builds no new image.
+    The contract's digest and the identity are in its manifest; the tag's options are in the function spec alone (and in the source
+    file that holds the tag, so that editing it makes another first-party layer).
     """
 
     function: str
