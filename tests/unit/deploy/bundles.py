@@ -28,7 +28,7 @@ from turbolift.image import assemble, layer, layout
 from turbolift.image.describe import describe
 
 LOCK = Path(__file__).parents[3] / "3rdparty" / "python" / "default.lock"
-ROOTS = "aiohttp\nmsgspec\nprometheus-client\nuvloop\nyarl\n"
+ROOTS = "aiohttp\nprometheus-client\nuvloop\nyarl\n"
 """What the shim and the client in a function's image import beside the standard library."""
 
 SHIM_ROOMS = ("api", "client", "contract", "shim", "spec", "wire")
