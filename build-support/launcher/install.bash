@@ -17,23 +17,28 @@ die() { printf 'pants: error: %s\n' "$@" >&2; exit 1; }
 mkdir -p "$home" "$interpreters" || die "cannot write to $home: set TURBOLIFT_CACHE to a folder that you can write to"
 
 # --- one at a time: the others wait, then find all done
-lock=$home/lock
-said=
-until mkdir "$lock" 2>/dev/null; do
-  holder=$(cat "$lock/pid" 2>/dev/null || true)
-  if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
-    rm -rf "$lock" # its process was killed
-    continue
+# A lock of the kernel: it ends with whoever holds it, however that ends. The programs started below hold it too, so that
+# nobody begins anew while what a killed start left behind still writes.
+exec 9>>"$home/lock"
+acquire() { # acquire FD [-n]: with -n, fail instead of waiting; perl where util-linux is not
+  local fd=$1
+  shift
+  if command -v flock >/dev/null; then flock "$@" "$fd"; else
+    perl -MFcntl=:flock -e 'open(my $f, ">&=", shift) or die; exit !flock($f, LOCK_EX | (@ARGV ? LOCK_NB : 0))' -- "$fd" "$@"
   fi
-  [ -n "$said" ] || { say "another start is installing Pants (process ${holder:-unknown}): waiting for it"; said=1; }
-  sleep 1
-done
-echo $$ >"$lock/pid"
+}
+if ! acquire 9 -n; then
+  say "another start is installing Pants: waiting for it"
+  acquire 9 || die "cannot lock $home/lock"
+fi
+complete() ( # in a shell of its own: the settings are for Pants
+  . "$home/env" 2>/dev/null && [ -x "$home/venv/bin/pants" ] && [ -x "$TURBOLIFT_FOUND_PYTHON" ]
+)
+if [ -f "$home/env" ] && complete; then exit 0; fi
 scratch=$(mktemp -d)
-trap 'rm -rf "$lock" "$scratch"' EXIT
+trap 'rm -rf "$scratch"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-if [ -n "$said" ] && [ -f "$home/env" ] && [ -x "$home/venv/bin/pants" ]; then exit 0; fi
 rm -rf "$home/venv" "$home/env"
 say "first start: installing Pants into $home"
 
@@ -43,8 +48,12 @@ say "first start: installing Pants into $home"
 get_python() { # get_python SUITE MINOR: unpack one of Debian's interpreters privately
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
     die "no CPython 3.$2 found, and this system has no apt to get one from." "Install CPython 3.$2 (with your package manager, or pyenv) and start again."
-  bash "$here/debian-python.bash" "$1" "3.$2" "$interpreters/3.$2" "$scratch" ||
+  # Checkouts with other locks install elsewhere, but share the interpreters.
+  exec 8>>"$interpreters/lock"
+  acquire 8 || die "cannot lock $interpreters/lock"
+  usable "$interpreters/3.$2/usr/bin/python3.$2" || bash "$here/debian-python.bash" "$1" "3.$2" "$interpreters/3.$2" "$scratch" ||
     die "could not get CPython 3.$2 from Debian's $1: see above." "Install CPython 3.$2 (with your package manager, or pyenv) and start again."
+  exec 8>&-
 }
 
 if [ -n "${TURBOLIFT_PANTS_PYTHON:-}" ]; then

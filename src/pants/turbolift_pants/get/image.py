@@ -11,6 +11,7 @@ from typing import Any
 from pants.backend.python.subsystems.repos import PythonRepos
 from pants.backend.python.subsystems.setup import PythonSetup
 from pants.backend.python.target_types import (
+    InterpreterConstraintsField,
     PythonProvidesField,
     PythonRequirementsField,
     PythonResolveField,
@@ -369,7 +370,14 @@ async def build_function_image(
             "turbolift needs a lockfile with hashes: set `[python].enable_resolves = true` and `[python].resolves`."
         )
     where = f"{path}:{field_set.line.value} ({qualname})"
-    shim, base = await MultiGet(Get(ShimTargets, ShimTargetsRequest(resolve)), Get(BaseImage))
+    base = await Get(BaseImage)
+    # Before anything is inferred: that needs an interpreter which fits, and the machine may have none.
+    if owner_targets[0].has_field(InterpreterConstraintsField):
+        own_constraints = InterpreterConstraints.create_from_compatibility_fields(
+            [owner_targets[0][InterpreterConstraintsField]], python_setup
+        )
+        _check_interpreter(own_constraints, base, where)
+    shim = await Get(ShimTargets, ShimTargetsRequest(resolve))
     closure, shim_closure, constraints = await MultiGet(
         Get(TransitiveTargets, TransitiveTargetsRequest([field_set.address, *shim.addresses])),
         Get(TransitiveTargets, TransitiveTargetsRequest(shim.addresses)),
