@@ -154,10 +154,10 @@ def refused(repository: Repository, *arguments: str, traceback: bool = False) ->
     [
         ("untyped", ["examples/untyped/f.py:5:7: parameter 'x' of f has no type hint", "add one"]),
         ("nested", ["examples/nested/f.py:6:5: outer.<locals>.inner is nested", "pass what it needs as parameters"]),
-        ("hint", ["hint/f.py:7: parameter 'line' of hint.f:f", "socket.socket cannot travel", "pass plain data"]),
+        ("hint", ["\nexamples/hint/f.py:7: parameter 'line' of hint.f:f", "socket.socket cannot travel", "pass plain data"]),
         ("environment", ["examples/environment/f.py:8:18", "is read from the environment (line 5)", "write a literal"]),
         ("broken", ["examples/broken/f.py:6:12: cannot be parsed", "was never closed"]),
-        ("newer", ["the base image's Python 3.11.2 cannot compile", "newer/lib.py:1: ", "choose another base"]),
+        ("newer", ["the base image's Python 3.11.2 cannot compile", " examples/newer/lib.py:1: ", "choose another base"]),
         ("constrained", ["examples/constrained/f.py:5 (f) needs CPython", "==3.12.*", "has CPython 3.11.2", "[turbolift].base"]),
         ("data", ["examples/data/f.py:5 (f) depends on examples/data/table.txt:table", "Make them resources()"]),
         ("distribution", ["examples/distribution/f.py:5 (f) depends on examples/distribution:dist", "Depend on its sources"]),

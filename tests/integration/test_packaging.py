@@ -54,6 +54,17 @@ DEPLOYMENTS = """turbolift_deployment(name="deploy", platform="local", functions
 turbolift_deployment(name="crowd", platform="local", functions=["examples/crowd:"])
 files(name="locks", sources=["3rdparty/python/*.lock"])
 """
+# Sources that two resolves own: in `twin`, yaml brings babel along.
+TWIN = {
+    "examples/twin/BUILD": """python_sources(resolve=parametrize("default", "twin"))
+turbolift_functions(name="functions")
+python_requirement(name="babel", resolve="twin", requirements=["babel"])
+python_requirement(name="yaml", resolve="twin", requirements=["pyyaml"], modules=["yaml"], dependencies=[":babel"])
+turbolift_deployment(name="one", functions=["examples/twin:functions#f.f@resolve=twin"])
+turbolift_deployment(name="both", functions=["examples/twin:"])
+""",
+    "examples/twin/f.py": "import yaml\n" + HEAD + FUNCTION.format(name="f", result="len(yaml.dump(x))"),
+}
 # What serves a function, of turbolift's own; the other rooms build, deploy and analyse.
 SERVING = {"__init__.py", "api", "client", "contract", "errors.py", "shim", "spec", "wire"}
 
@@ -63,6 +74,13 @@ def repository() -> Iterator[Repository]:
     """The clone, committed to git, with everything packaged once."""
     with temporary_clone() as clone:
         clone.write({f"examples/crowd/{path}": text for path, text in CROWD.items()})
+        clone.write(TWIN)
+        pants_toml = (clone.root / "pants.toml").read_text("utf-8")
+        resolves = "[python.resolves]\n"
+        assert resolves in pants_toml
+        clone.write(
+            {"pants.toml": pants_toml.replace(resolves, resolves + 'twin = "3rdparty/python/default.lock"\n')}
+        )
         clone.write({"BUILD": DEPLOYMENTS, ".gitignore": "/dist\n/.pants.d\n/.pids\n__pycache__\n"})
         clone.run_pants(["tailor", "examples::"])
         for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message=all"]):
@@ -323,3 +341,22 @@ def test_functions_run_from_their_packages(repository: Repository) -> None:
     for one in (*before.values(), *after.values()):
         with pytest.raises(ProcessLookupError):
             os.kill(one["pid"], 0)
+
+
+def test_a_function_of_two_resolves_has_two_targets_and_two_closures(repository: Repository) -> None:
+    listed = repository.run_pants(
+        ["list", "--filter-target-type=turbolift_function", "examples/twin:"]
+    ).stdout.split()
+    assert listed == [f"examples/twin:functions#f.f@resolve={name}" for name in ("default", "twin")]
+    repository.run_pants(["package", "examples/twin:functions", "examples/twin:one"])
+    held = {}
+    for name in ("default", "twin"):
+        layout = repository.root / f"dist/examples/twin/f.f@resolve={name}"
+        tops = {path.split("/")[0] for path in entries_of(layout)[SITE_PACKAGES]}
+        held[name] = tops & {"yaml", "babel"}
+    assert held == {"default": {"yaml"}, "twin": {"yaml", "babel"}}
+    (deployed,) = read(repository.root / "dist/examples/twin/one/bundle.json")["functions"]
+    assert deployed["target"] == listed[1]
+    said = repository.run_pants(["package", "examples/twin:both"], check=False)
+    assert said.returncode != 0
+    assert f"two functions are both twin.f:f: {listed[0]} and {listed[1]}" in said.stderr

@@ -104,6 +104,16 @@ def mentions(content: bytes) -> bool:
     return b"turbolift" in content and b"@" in content
 
 
+def ancestors(folder: str) -> tuple[str, ...]:
+    """Return a folder and those above it, up to the repository's root.
+
+    >>> ancestors("a/b")
+    ('a/b', 'a', '')
+    """
+    parts = folder.split("/") if folder else []
+    return tuple("/".join(parts[:end]) for end in range(len(parts), -1, -1))
+
+
 def generated_name(file: str, qualname: str) -> str:
     """Return the name of a function's target below its generator, unique over the files and classes of a directory."""
     stem = file[:-3] if file.endswith(".py") else file
@@ -122,6 +132,19 @@ def identity(stripped_path: str, qualname: str) -> str:
     if parts[-1] == "__init__":
         parts.pop()
     return f"{'.'.join(parts)}:{qualname}"
+
+
+def repository_paths(files: Iterable[str], roots: Iterable[str]) -> dict[str, str]:
+    """Return the path below its source root -> the path in the repository, of each file.
+
+    >>> repository_paths(["src/py/a/b.py", "c.py"], [".", "src/py"])
+    {'a/b.py': 'src/py/a/b.py', 'c.py': 'c.py'}
+    """
+    prefixes = sorted(("" if root in ("", ".") else f"{root}/" for root in roots), key=len, reverse=True)
+    return {
+        file[len(next((p for p in prefixes if file.startswith(p)), "")) :]: file
+        for file in sorted(files, reverse=True)
+    }
 
 
 def slug(function: str) -> str:
@@ -168,6 +191,17 @@ To take the runtime from another target, name that by `[turbolift].runtime` in p
 def package_path(spec_path: str, name: str) -> str:
     """Return where `package` puts a function's layout below dist/."""
     return os.path.join(spec_path, name)
+
+
+def with_parameters(name: str, parameters: Mapping[str, str]) -> str:
+    """Return the name of a target's folder below dist/: parametrised targets get one each.
+
+    >>> with_parameters("quote.quote", {"resolve": "ml"})
+    'quote.quote@resolve=ml'
+    """
+    return "@".join(
+        [name, *([",".join(f"{k}={v}" for k, v in sorted(parameters.items()))] if parameters else [])]
+    )
 
 
 def blobs_link(path: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import dedent
 
-import pytest
+import pytest  # pants: no-infer-dep
 from pants.backend.python import target_types_rules
 from pants.backend.python.dependency_inference import rules as inference
 from pants.backend.python.target_types import PythonSourcesGeneratorTarget
@@ -17,6 +17,7 @@ from pants.core.goals.lint import LintResult
 from pants.core.goals.tailor import PutativeTargets
 from pants.core.target_types import FileTarget
 from pants.core.util_rules import source_files, stripped_source_files
+from pants.engine.internals.parametrize import Parametrize
 from pants.engine.internals.scheduler import ExecutionError
 from pants.engine.rules import QueryRule
 from pants.engine.target import AllTargets, TransitiveTargets, TransitiveTargetsRequest
@@ -42,6 +43,13 @@ INHERITED = {
     "PATH",
     "PYENV_ROOT",
 }
+
+OPTIONS = [
+    "--turbolift-rooms=rooms",
+    "--source-root-patterns=['/src']",
+    "--python-interpreter-constraints=['CPython>=3.11,<3.14']",
+    "--no-python-infer-use-rust-parser",
+]
 
 CART = dedent(
     """\
@@ -95,19 +103,12 @@ def runner() -> RuleRunner:
             TurboliftFunctionTarget,
             TurboliftFunctionsTarget,
         ],
+        objects={"parametrize": Parametrize},
     )
     # turbolift's own program, as this repository has it.
     closure = Path("src/python/turbolift/closure")
     runner.write_files({f"rooms/turbolift/closure/{f.name}": f.read_text() for f in closure.glob("*.py")})
-    runner.set_options(
-        [
-            "--turbolift-rooms=rooms",
-            "--source-root-patterns=['/src']",
-            "--python-interpreter-constraints=['CPython>=3.11,<3.14']",
-            "--no-python-infer-use-rust-parser",
-        ],
-        env_inherit=INHERITED,
-    )
+    runner.set_options(OPTIONS, env_inherit=INHERITED)
     return runner
 
 
@@ -130,6 +131,59 @@ def test_the_closure_is_what_the_owning_file_needs(runner: RuleRunner) -> None:
     address = Address("src/shop", target_name="functions", generated_name="cart.total")
     closure = runner.request(TransitiveTargets, [TransitiveTargetsRequest([address])])
     assert sorted(str(t.address) for t in closure.dependencies) == ["src/shop/cart.py", "src/shop/prices.py"]
+
+
+def test_parametrised_sources_give_one_target_for_each_owner(runner: RuleRunner) -> None:
+    """By the sources' own BUILD file, by defaults, and from a folder above; each depends on its own owner's closure."""
+    runner.set_options(
+        [
+            *OPTIONS,
+            "--python-enable-resolves",
+            "--python-resolves={'a': 'a.lock', 'b': 'b.lock'}",
+            "--python-default-resolve=a",
+        ],
+        env_inherit=INHERITED,
+    )
+    runner.write_files(
+        {
+            **FILES,
+            "src/shop/BUILD": "python_sources(name='plain', sources=['order.py'])\n"
+            "python_sources(sources=['*.py', '!order.py'], resolve=parametrize('a', second='b'))\n"
+            "turbolift_functions(name='functions')\n",
+            "src/late/BUILD": "__defaults__({python_sources: dict(resolve=parametrize('a', 'b'))})\n"
+            "python_sources(sources=['**/*.py'])\n",
+            "src/late/deep/BUILD": "turbolift_functions(name='functions')\n",
+            "src/late/deep/f.py": "from turbolift import Local, on\n\n@on(Local())\ndef f(n: int) -> int:\n    return n\n",
+        }
+    )
+    assert _functions(runner) == [
+        "src/late/deep:functions#f.f@resolve=a",
+        "src/late/deep:functions#f.f@resolve=b",
+        "src/shop:functions#cart.Cart.total@resolve=a",
+        "src/shop:functions#cart.Cart.total@resolve=second",
+        "src/shop:functions#cart.total@resolve=a",
+        "src/shop:functions#cart.total@resolve=second",
+        "src/shop:functions#order.total",
+    ]
+    for resolve in ("a", "second"):
+        address = Address(
+            "src/shop", target_name="functions", generated_name="cart.total", parameters={"resolve": resolve}
+        )
+        closure = runner.request(TransitiveTargets, [TransitiveTargetsRequest([address])])
+        assert sorted(str(t.address) for t in closure.dependencies) == [
+            f"src/shop/cart.py@resolve={resolve}",
+            f"src/shop/prices.py@resolve={resolve}",
+        ]
+
+
+def test_two_owners_that_nothing_tells_apart_are_an_error_with_advice(runner: RuleRunner) -> None:
+    build = FILES["src/shop/BUILD"] + "python_sources(name='again')\n"
+    runner.write_files({**FILES, "src/shop/BUILD": build})
+    address = Address("src/shop", target_name="functions", generated_name="cart.total")
+    with pytest.raises(
+        ExecutionError, match=r"(?s)owned by src/shop/cart.py, src/shop/cart.py:again.*parametrize"
+    ):
+        runner.request(TransitiveTargets, [TransitiveTargetsRequest([address])])
 
 
 def test_a_broken_file_breaks_no_goal_but_has_a_target(runner: RuleRunner) -> None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import pytest
+import pytest  # pants: no-infer-dep
 
 from turbolift_pants.steps import brings_shim, no_runtime, runtime_extras
 

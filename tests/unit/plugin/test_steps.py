@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
+import pytest  # pants: no-infer-dep
 
 from turbolift_pants.steps import (
     BundleEntry,

@@ -4,15 +4,32 @@
 
 from __future__ import annotations
 
-from turbolift_pants.get import base, deploy, find, generate, image, lint, package, serve, tailor, tools
+from turbolift_pants.get import (
+    base,
+    closure,
+    deploy,
+    find,
+    generate,
+    image,
+    layers,
+    lint,
+    owners,
+    package,
+    serve,
+    tailor,
+    tools,
+)
 
 
 def rules():  # type: ignore[no-untyped-def]
     return [
         *tools.rules(),
         *find.rules(),
+        *owners.rules(),
         *generate.rules(),
         *base.rules(),
+        *closure.rules(),
+        *layers.rules(),
         *image.rules(),
         *package.rules(),
         *serve.rules(),

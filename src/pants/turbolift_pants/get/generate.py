@@ -7,25 +7,26 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from pants.backend.python.target_types import PythonSourceField
 from pants.core.goals.package import OutputPathField
-from pants.engine.addresses import Address
-from pants.engine.internals.graph import Owners, OwnersRequest
-from pants.engine.rules import Get, collect_rules, rule
+from pants.engine.rules import Get, MultiGet, collect_rules, rule
 from pants.engine.target import (
     FieldSet,
     GeneratedTargets,
     GenerateTargetsRequest,
     InferDependenciesRequest,
     InferredDependencies,
-    InvalidFieldException,
-    Targets,
 )
 from pants.engine.unions import UnionMembership, UnionRule
 from pants.source.filespec import FilespecMatcher
 from pants.util.logging import LogLevel
 
 from turbolift_pants.get.find import TaggedFiles
+from turbolift_pants.get.owners import (
+    AllParametrisedSources,
+    OwningSource,
+    OwningSourceRequest,
+    ParametrisedSourcesRequest,
+)
 from turbolift_pants.steps import generated_name
 from turbolift_pants.target_types import (
     FunctionDependenciesField,
@@ -53,10 +54,14 @@ async def generate_function_targets(
         [os.path.join(folder, g[1:]) for g in globs if g.startswith("!")],
     )
     mine = set(matcher.matches([file.path for file in tagged.files]))
+    files = [file for file in tagged.files if file.path in mine]
+    folders = sorted({os.path.dirname(file.path) for file in files})
+    owners = await MultiGet(
+        Get(AllParametrisedSources, ParametrisedSourcesRequest(folder)) for folder in folders
+    )
+    parametrised = dict(zip(folders, owners))
     targets = []
-    for file in tagged.files:
-        if file.path not in mine:
-            continue
+    for file in files:
         relative = os.path.relpath(file.path, folder) if folder else file.path
         # What cannot be packaged gets a target too, whose packaging fails: it is never left out silently.
         targets += [
@@ -67,10 +72,13 @@ async def generate_function_targets(
                     FunctionNameField.alias: qualname,
                     FunctionLineField.alias: line,
                 },
-                request.template_address.create_generated(generated_name(relative, qualname)),
+                request.template_address.parametrize(dict(parameters)).create_generated(
+                    generated_name(relative, qualname)
+                ),
                 union_membership,
             )
             for qualname, line in file.entries()
+            for parameters in parametrised[os.path.dirname(file.path)].of(file.path)
         ]
     return GeneratedTargets(request.generator, targets)
 
@@ -83,37 +91,6 @@ class FunctionFieldSet(FieldSet):
     function: FunctionNameField
     line: FunctionLineField
     output_path: OutputPathField
-
-
-@dataclass(frozen=True)
-class OwningSourceRequest:
-    """Which python source owns the file `path`, asked for by the target `address`."""
-
-    path: str
-    address: Address
-
-
-@dataclass(frozen=True)
-class OwningSource:
-    address: Address
-
-
-@rule(desc="Find the owner of a tagged file", level=LogLevel.DEBUG)
-async def find_owning_source(request: OwningSourceRequest) -> OwningSource:
-    owners = await Get(Owners, OwnersRequest((request.path,)))
-    targets = await Get(Targets, Owners, owners)
-    sources = [target.address for target in targets if target.has_field(PythonSourceField)]
-    if not sources:
-        raise InvalidFieldException(
-            f"{request.address}: no python_source target owns {request.path}, so its dependencies cannot be inferred. "
-            "Run `pants tailor`, or add python_sources() to the BUILD file."
-        )
-    if len(sources) > 1:
-        raise InvalidFieldException(
-            f"{request.address}: {request.path} is owned by {', '.join(map(str, sources))}. A function has one closure: leave one "
-            "owner, or put the file's other resolves into a file of their own."
-        )
-    return OwningSource(sources[0])
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from turbolift_pants.steps import (
     package_path,
     pretty,
     selected,
+    with_parameters,
 )
 from turbolift_pants.target_types import (
     DeploymentFunctionsField,
@@ -93,7 +94,8 @@ async def package_function(field_set: FunctionPackageFieldSet) -> BuiltPackage:
         ),
     )
     path = field_set.output_path.value or package_path(
-        address.spec_path, address.generated_name or address.target_name
+        address.spec_path,
+        with_parameters(address.generated_name or address.target_name, address.parameters),
     )
     entry = BundleEntry(image.function, image.target, thaw(image.manifest), thaw(image.spec))
     files = bundle_files(address.target_name, None, [entry])

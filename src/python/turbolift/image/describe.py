@@ -9,10 +9,11 @@ environment and sees only the three folders that go into the image.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def add(commands: Any) -> None:
     parser.add_argument("--third-party", type=Path, help="folder that becomes /app/site-packages")
     parser.add_argument("--shim", type=Path, help="folder that becomes /app/shim")
     parser.add_argument("--first-party", type=Path, required=True, help="folder that becomes /app/src")
+    parser.add_argument(
+        "--paths",
+        type=Path,
+        help="JSON: path below --first-party -> the path that messages name (the repository's)",
+    )
     parser.add_argument("--function", required=True, metavar="MODULE:QUALNAME")
     parser.add_argument("--out", type=Path, required=True, help="the describe document to write")
     parser.set_defaults(run=run)
@@ -45,13 +51,22 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     folders = [one for one in (options.shim, options.first_party, options.third_party) if one is not None]
-    describe(options.base_rootfs, folders, options.function, options.out, python=options.python)
+    paths = json.loads(options.paths.read_bytes()) if options.paths is not None else {}
+    named = {os.path.abspath(options.first_party / path): name for path, name in paths.items()}
+    describe(options.base_rootfs, folders, options.function, options.out, python=options.python, named=named)
 
 
 def describe(
-    rootfs: Path, folders: Sequence[Path], function: str, out: Path, *, python: str | None = None
+    rootfs: Path,
+    folders: Sequence[Path],
+    function: str,
+    out: Path,
+    *,
+    python: str | None = None,
+    named: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Write the describe document of `function` to `out` and return it; `folders` are its ``sys.path``.
+    """Write the describe document of `function` to `out` and return it; `folders` are its ``sys.path``, `named`
+    says by which name messages call a file (absolute path -> name; else its path in its folder).
 
     Raises PackagingError with the user's part of the traceback where the import or the contract fails.
     """
@@ -77,14 +92,18 @@ def describe(
     )
     if done.returncode != 0 or not out.is_file():
         said = (
-            user_part(done.stderr, roots) or user_part(done.stdout, roots) or f"exit code {done.returncode}"
+            user_part(done.stderr, roots, named)
+            or user_part(done.stdout, roots, named)
+            or f"exit code {done.returncode}"
         )
         raise PackagingError(f"{function} cannot be described:\n{said}")
     return spec.load("describe", out)
 
 
-def user_part(text: str, roots: Sequence[str]) -> str:
-    """Return what the process said, without frames that are not the user's, paths below `roots`."""
+def user_part(text: str, roots: Sequence[str], named: Mapping[str, str] | None = None) -> str:
+    """Return what the process said, without frames that are not the user's; files below `roots` as `named`, or
+    by their path there.
+    """
     kept: list[str] = []
     skipping = False
     for line in text.rstrip().splitlines():
@@ -101,6 +120,8 @@ def user_part(text: str, roots: Sequence[str]) -> str:
         # Nothing of the user's is in it: then all of it is needed.
         said = text
     said = said.removeprefix("error: ")
+    for path, name in (named or {}).items():
+        said = said.replace(path, name)
     for root in roots:
         said = said.replace(f"{root}/", "")
     return said.strip()

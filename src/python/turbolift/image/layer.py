@@ -9,11 +9,12 @@ A layer is written as ``OUT/blobs/sha256/<hex>`` and described by ``OUT/layer.js
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import posixpath
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--prefix", required=True, help="where its content goes in the image, as app/src")
     parser.add_argument("--base-rootfs", type=Path, required=True, help="the unpacked base (base --rootfs)")
     parser.add_argument("--python", help="the interpreter's path in the base (default: the newest in it)")
+    parser.add_argument(
+        "--paths", type=Path, help="JSON: path below --tree -> the path that messages name (the repository's)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for layer.json and the blob")
     parser.set_defaults(run=run)
 
@@ -48,15 +52,31 @@ def add(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     document = build(
-        options.kind, options.tree, options.prefix, options.base_rootfs, options.out, python=options.python
+        options.kind,
+        options.tree,
+        options.prefix,
+        options.base_rootfs,
+        options.out,
+        python=options.python,
+        named=json.loads(options.paths.read_bytes()) if options.paths is not None else {},
     )
     log(f"{options.kind}: {document['digest'] if document else 'nothing, no layer'}")
 
 
 def build(
-    kind: str, tree: Path, prefix: str, rootfs: Path, out: Path, *, python: str | None = None
+    kind: str,
+    tree: Path,
+    prefix: str,
+    rootfs: Path,
+    out: Path,
+    *,
+    python: str | None = None,
+    named: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | None:
-    """Write the layer of `tree` and its ``layer.json`` into `out`; return what the latter says."""
+    """Write the layer of `tree` and its ``layer.json`` into `out`; return what the latter says.
+
+    `named` says by which name messages call a file (path below `tree` -> name; else that path).
+    """
     prefix = prefix.strip("/")
     entries = tree_entries(tree, prefix)
     document: dict[str, Any] | None = None
@@ -64,7 +84,7 @@ def build(
     if entries:
         with tempfile.TemporaryDirectory(prefix="turbolift-layer-") as folder:
             byte_code = Path(folder)
-            entries += _byte_code(kind, tree, prefix, entries, rootfs, byte_code, python)
+            entries += _byte_code(kind, tree, prefix, entries, rootfs, byte_code, python, named or {})
             blob = write_layer(entries, out / "blobs" / "sha256")
         document = {"kind": kind, **blob.descriptor(), "diff_id": blob.diff_id}
     (out / "layer.json").write_bytes(spec.canonical(document))
@@ -111,7 +131,14 @@ def _link(tree: Path, path: Path, relative: str) -> str:
 
 
 def _byte_code(
-    kind: str, tree: Path, prefix: str, entries: Sequence[Entry], rootfs: Path, out: Path, python: str | None
+    kind: str,
+    tree: Path,
+    prefix: str,
+    entries: Sequence[Entry],
+    rootfs: Path,
+    out: Path,
+    python: str | None,
+    named: Mapping[str, str],
 ) -> list[Entry]:
     names = [
         one.path[len(prefix) + 1 :] for one in entries if one.kind == "file" and one.path.endswith(".py")
@@ -121,7 +148,7 @@ def _byte_code(
     done = compile_tree(rootfs, tree, names, out, prefix=prefix, python=python)
     if done.broken and kind != "third-party":
         listed = "\n  ".join(
-            f"{one.name}:{one.line}: {one.message}" if one.line else f"{one.name}: {one.message}"
+            f"{named.get(one.name, one.name)}:{f'{one.line}:' if one.line else ''} {one.message}"
             for one in done.broken
         )
         raise PackagingError(
