@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,40 @@ from typing import Any
 import pytest
 
 from e2e.engine import Engine, running
-from integration.repositories import temporary_clone
+from integration.repositories import Repository, temporary_clone
 
 FUNCTION = "pricing.quote:quote"
 TAG = "turbolift-e2e/quote:1"
 ARGUMENTS = {"sku": "A-1", "quantity": 3}
 SECONDS = 60.0
+GLUTTON = "glutton.eat:eat"
+GLUTTON_TAG = "turbolift-e2e/glutton:1"
+# Another function: it holds as many megabytes as it is told to, and its app says what a caller sees of that.
+SOURCES = {
+    "examples/glutton/BUILD": """python_sources()
+turbolift_functions(name="functions")
+pex_binary(name="app", entry_point="app.py", layout="loose", execution_mode="venv")
+""",
+    "examples/glutton/eat.py": """from turbolift import Local, on
+
+
+@on(Local(), timeout=60.0)
+def eat(megabytes: int) -> int:
+    held = [bytearray(b"x" * 2**20) for _ in range(megabytes)]
+    return len(held)
+""",
+    "examples/glutton/app.py": """import sys
+
+from glutton.eat import eat
+from turbolift.errors import CallError
+
+if __name__ == "__main__":
+    try:
+        print("returned", eat.call(int(sys.argv[1])))
+    except CallError as error:
+        print(type(error).__name__, error)
+""",
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,28 +66,39 @@ def engine() -> Iterator[Engine]:
 
 @dataclass(frozen=True)
 class Exported:
-    """A function's image as `deploy -- export` writes it, and what the function answers on the local platform."""
+    """Two functions' images as `deploy -- export` writes them, what the quote answers on the local platform, and the route table
+    there. The clone that they were built in is still there.
+    """
 
+    clone: Repository
     archive: Path
+    glutton: Path
     digest: str
     answer: Any
+    routes: Any
 
 
 @pytest.fixture(scope="module")
-def exported(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+def exported(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exported]:
     """The image of the example's quote. The engine comes first: without one there is no need to build."""
-    archive = tmp_path_factory.mktemp("export") / "quote.tar"
+    folder = tmp_path_factory.mktemp("export")
+    archive, glutton = folder / "quote.tar", folder / "glutton.tar"
     with temporary_clone() as clone:
         text = (clone.root / "BUILD").read_text("utf-8")
-        mine = 'turbolift_deployment(name="e2e", platform="local", functions=["examples/pricing:functions#quote.quote"])\n'
-        clone.write({"BUILD": f"{text}\n{mine}"})
+        functions = '["examples/pricing:functions#quote.quote", "examples/glutton:"]'
+        mine = f'turbolift_deployment(name="e2e", platform="local", functions={functions})\n'
+        clone.write({**SOURCES, "BUILD": f"{text}\n{mine}"})
         clone.run_pants(["run", "//:e2e"])
         deploy = ["run", "//:e2e", "--"]
         clone.run_pants([*deploy, "export", FUNCTION, str(archive), "--tag", TAG])
-        (status,) = json.loads(clone.run_pants([*deploy, "status", "--json"]).stdout)
+        clone.run_pants([*deploy, "export", GLUTTON, str(glutton), "--tag", GLUTTON_TAG])
+        status = json.loads(clone.run_pants([*deploy, "status", "--json"]).stdout)
         answer = json.loads(clone.run_pants([*deploy, "call", FUNCTION, json.dumps(ARGUMENTS)]).stdout)
+        (routes,) = clone.state.glob("turbolift/*/e2e/routes.json")
+        table = json.loads(routes.read_text("utf-8"))
         clone.run_pants([*deploy, "destroy"])
-    return Exported(archive, status["image"], answer)
+        (digest,) = (one["image"] for one in status if one["function"] == FUNCTION)
+        yield Exported(clone, archive, glutton, digest, answer, table)
 
 
 @dataclass(frozen=True)
@@ -72,7 +112,6 @@ class Container:
 @pytest.fixture
 def container(engine: Engine, exported: Exported) -> Iterator[Container]:
     """The function in a container: read-only, of no user, without capabilities or new privileges."""
-    engine.run("load", "--input", str(exported.archive))
     restrictions = [
         "--read-only",
         "--tmpfs=/tmp",
@@ -80,12 +119,22 @@ def container(engine: Engine, exported: Exported) -> Iterator[Container]:
         "--cap-drop=ALL",
         "--security-opt=no-new-privileges",
     ]
-    name = engine.ask("run", "--detach", *restrictions, "--memory=256m", "--publish=127.0.0.1::8080", TAG)
-    port = engine.ask("port", name, "8080/tcp").splitlines()[0].rsplit(":", 1)[1]
-    one = Container(name, f"http://127.0.0.1:{port}")
-    until_ready(engine, one)
-    yield one
-    engine.run("rm", "--force", name, check=False)
+    with started(engine, exported.archive, *restrictions, "--memory=256m", TAG) as one:
+        yield one
+
+
+@contextmanager
+def started(engine: Engine, archive: Path, *arguments: str) -> Iterator[Container]:
+    """Load an image, `docker run ARGUMENTS...` it with its port published, and yield when it is ready."""
+    engine.run("load", "--input", str(archive))
+    name = engine.ask("run", "--detach", "--publish=127.0.0.1::8080", *arguments)
+    try:
+        port = engine.ask("port", name, "8080/tcp").splitlines()[0].rsplit(":", 1)[1]
+        one = Container(name, f"http://127.0.0.1:{port}")
+        until_ready(engine, one)
+        yield one
+    finally:
+        engine.run("rm", "--force", name, check=False)
 
 
 def until_ready(engine: Engine, container: Container) -> None:
@@ -163,3 +212,38 @@ def test_sigterm_drains(engine: Engine, container: Container) -> None:
         engine.ask("inspect", "--format={{.State.ExitCode}} {{.State.OOMKilled}}", container.name)
         == "0 false"
     )
+
+
+def test_out_of_memory_in_a_call_is_a_clear_error_and_the_function_comes_back(
+    engine: Engine, exported: Exported
+) -> None:
+    limit = ["--memory=128m", "--memory-swap=128m", "--restart=always"]
+    with started(engine, exported.glutton, *limit, GLUTTON_TAG) as container:
+        route = {**exported.routes["routes"][GLUTTON], "endpoint": container.url}
+        routes = json.dumps({**exported.routes, "platform": "docker", "routes": {GLUTTON: route}})
+
+        def eat(megabytes: int) -> str:
+            env = {"TURBOLIFT": "on", "TURBOLIFT_ROUTES": routes}
+            return exported.clone.run_pants(
+                ["run", "examples/glutton:app", "--", str(megabytes)], env=env
+            ).stdout
+
+        def said_by_docker(what: str) -> str:
+            return engine.ask("inspect", f"--format={{{{.{what}}}}}", container.name)
+
+        assert eat(8) == "returned 8\n"
+        assert said_by_docker("RestartCount") == "0"
+        error, message = eat(4096).split(" ", 1)
+        assert error == "MaybeExecuted", message
+        assert GLUTTON in message
+        events = engine.ask(
+            "events",
+            "--since=10m",
+            "--until=0s",
+            "--filter=event=oom",
+            f"--filter=container={container.name}",
+        )
+        assert "oom" in events
+        until_ready(engine, container)
+        assert said_by_docker("RestartCount") != "0"
+        assert eat(8) == "returned 8\n"

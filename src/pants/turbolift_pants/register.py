@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from turbolift_pants.get import rules as get_rules
 from turbolift_pants.target_types import (
     TurboliftDeploymentTarget,
@@ -12,9 +14,9 @@ from turbolift_pants.target_types import (
 )
 
 
-def rules():  # type: ignore[no-untyped-def]
+def rules() -> list[Any]:
     return get_rules()
 
 
-def target_types():  # type: ignore[no-untyped-def]
+def target_types() -> list[Any]:
     return [TurboliftFunctionTarget, TurboliftFunctionsTarget, TurboliftDeploymentTarget]

@@ -188,6 +188,19 @@ or, on a python_requirement target of its own, modules=["turbolift"], and lock a
 To take the runtime from another target, name that by `[turbolift].runtime` in pants.toml."""
 
 
+def unlike_versions(plugin: str | None, resolved: Iterable[Mapping[str, Any]]) -> str | None:
+    """Return what is wrong where the plugin and the runtime of a resolve are not of one release; `plugin` is None where it is no
+    installed distribution.
+    """
+    found = next((d["version"] for d in resolved if runtime_extras(d["name"]) is not None), None)
+    if plugin is None or found is None or found == plugin:
+        return None
+    return (
+        f"{RUNTIME} is {found} in the lockfile, but turbolift-pants is {plugin} in `[GLOBAL].plugins`: what they say to each other may "
+        "differ. Take both from one release, and lock anew."
+    )
+
+
 def package_path(spec_path: str, name: str) -> str:
     """Return where `package` puts a function's layout below dist/."""
     return os.path.join(spec_path, name)

@@ -22,7 +22,7 @@ from turbolift_pants.steps import brings_shim, no_runtime, runtime_extras
         ("aiohttp[speedups]>=3", None),
     ],
 )
-def test_a_runtime_is_told_by_its_normalised_name(requirement: str, expected: list | None) -> None:
+def test_a_runtime_is_told_by_its_normalised_name(requirement: str, expected: list[str] | None) -> None:
     extras = runtime_extras(requirement)
     assert (None if extras is None else sorted(extras)) == expected
 
@@ -37,7 +37,7 @@ def test_a_runtime_is_told_by_its_normalised_name(requirement: str, expected: li
         (["client", "deploy"], False),
     ],
 )
-def test_only_the_shim_serves(extras: list, expected: bool) -> None:
+def test_only_the_shim_serves(extras: list[str], expected: bool) -> None:
     assert brings_shim(extras) is expected
 
 

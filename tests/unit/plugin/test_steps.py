@@ -26,6 +26,7 @@ from turbolift_pants.steps import (
     parse_report,
     selected,
     slug,
+    unlike_versions,
     version,
 )
 
@@ -200,3 +201,14 @@ def test_which_functions_a_deployment_means(patterns: tuple[str, ...], expected:
 )
 def test_questions_build_nothing(arguments: tuple[str, ...], expected: bool) -> None:
     assert builds_nothing(arguments) is expected
+
+
+def test_plugin_and_runtime_are_of_one_release() -> None:
+    resolved = [{"name": "aiohttp", "version": "3"}, {"name": "Turbolift.Runtime", "version": "0.2.0"}]
+    assert unlike_versions("0.2.0", resolved) is None
+    assert unlike_versions(None, resolved) is None
+    assert unlike_versions("0.1.0", resolved[:1]) is None
+    message = unlike_versions("0.1.0", resolved)
+    assert message is not None
+    assert "turbolift-runtime is 0.2.0" in message
+    assert "turbolift-pants is 0.1.0" in message

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from turbolift_pants.get import (
     base,
     closure,
@@ -21,7 +23,7 @@ from turbolift_pants.get import (
 )
 
 
-def rules():  # type: ignore[no-untyped-def]
+def rules() -> list[Any]:
     return [
         *tools.rules(),
         *find.rules(),

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 from pants.engine.env_vars import EnvironmentVars, EnvironmentVarsRequest
 from pants.engine.fs import (
@@ -134,5 +135,5 @@ async def build_base_image(turbolift: TurboliftSubsystem) -> BaseImage:
     return BaseImage(layout, blobs, root, platform, marker["python_full_version"])
 
 
-def rules():  # type: ignore[no-untyped-def]
-    return collect_rules()
+def rules() -> list[Any]:
+    return [*collect_rules()]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from pants.backend.python.util_rules.interpreter_constraints import InterpreterConstraints
 from pants.backend.python.util_rules.pex import VenvPex, VenvPexRequest
@@ -108,5 +109,5 @@ async def run_deployment(
     )
 
 
-def rules():  # type: ignore[no-untyped-def]
+def rules() -> list[Any]:
     return [*collect_rules(), *DeploymentRunFieldSet.rules()]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pants.backend.python.subsystems.setup import PythonSetup
 from pants.backend.python.util_rules.interpreter_constraints import InterpreterConstraints
@@ -117,5 +118,5 @@ async def find_tagged_files(turbolift: TurboliftSubsystem) -> TaggedFiles:
     return TaggedFiles(tuple(r for r in reports if r.functions or r.findings))
 
 
-def rules():  # type: ignore[no-untyped-def]
-    return collect_rules()
+def rules() -> list[Any]:
+    return [*collect_rules()]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from pants.core.goals.package import OutputPathField
 from pants.engine.rules import Get, MultiGet, collect_rules, rule
@@ -111,7 +112,7 @@ async def infer_function_dependencies(request: InferFunctionDependencies) -> Inf
     return InferredDependencies([owner.address])
 
 
-def rules():  # type: ignore[no-untyped-def]
+def rules() -> list[Any]:
     return [
         *collect_rules(),
         UnionRule(GenerateTargetsRequest, GenerateFunctionTargets),

@@ -30,8 +30,8 @@ from turbolift_pants.get.base import BaseImage
 from turbolift_pants.get.closure import FunctionClosure, FunctionClosureRequest
 from turbolift_pants.get.generate import FunctionFieldSet
 from turbolift_pants.get.layers import PATHS, Layer, LayerRequest, ThirdParty, ThirdPartyRequest
-from turbolift_pants.get.tools import ImageStep, ImageStepResult
-from turbolift_pants.steps import Closure, canonical, function_spec
+from turbolift_pants.get.tools import CannotPackage, ImageStep, ImageStepResult, plugin_version
+from turbolift_pants.steps import Closure, canonical, function_spec, unlike_versions
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,9 @@ async def build_function_image(request: FunctionImageRequest) -> FunctionImage:
     base, third_party = await MultiGet(
         Get(BaseImage), Get(ThirdParty, ThirdPartyRequest(closure.requirements, closure.resolve))
     )
+    unlike = unlike_versions(plugin_version(), third_party.resolved)
+    if unlike:
+        raise CannotPackage(f"{field_set.address}: {unlike}")
     paths = await Get(Digest, CreateDigest([FileContent(PATHS, canonical(dict(closure.paths)))]))
     layer_requests = [
         LayerRequest("third-party", third_party.tree, "app/site-packages"),
@@ -187,5 +190,5 @@ def thaw(value: Any) -> Any:
     return [thaw(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
-def rules():  # type: ignore[no-untyped-def]
-    return collect_rules()
+def rules() -> list[Any]:
+    return [*collect_rules()]

@@ -154,5 +154,5 @@ async def pack_layer(request: LayerRequest, base: BaseImage) -> Layer:
     return Layer(output, await Get(Digest, DigestSubset(output, PathGlobs(["blobs/**"]))))
 
 
-def rules():  # type: ignore[no-untyped-def]
-    return collect_rules()
+def rules() -> list[Any]:
+    return [*collect_rules()]

@@ -21,7 +21,9 @@ class TurboliftLintRequest(LintFilesRequest):
 
 @rule(desc="Choose files with tagged functions", level=LogLevel.DEBUG)
 async def partition(
-    request: TurboliftLintRequest.PartitionRequest, turbolift: TurboliftSubsystem, tagged: TaggedFiles
+    request: TurboliftLintRequest.PartitionRequest,  # type: ignore[name-defined]
+    turbolift: TurboliftSubsystem,
+    tagged: TaggedFiles,
 ) -> Partitions[str, Any]:
     if turbolift.skip:
         return Partitions()
@@ -32,7 +34,8 @@ async def partition(
 
 @rule(desc="Lint tagged functions", level=LogLevel.DEBUG)
 async def lint_tagged_functions(
-    request: TurboliftLintRequest.Batch[str, Any], tagged: TaggedFiles
+    request: TurboliftLintRequest.Batch[str, Any],  # type: ignore[name-defined]
+    tagged: TaggedFiles,
 ) -> LintResult:
     chosen = set(request.elements)
     findings = [finding for file in tagged.files if file.path in chosen for finding in file.findings]
@@ -46,5 +49,5 @@ async def lint_tagged_functions(
     )
 
 
-def rules():  # type: ignore[no-untyped-def]
+def rules() -> list[Any]:
     return [*collect_rules(), *TurboliftLintRequest.rules()]

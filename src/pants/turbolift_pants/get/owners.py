@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from pants.backend.python.target_types import PythonGeneratingSourcesBase, PythonSourceField
 from pants.engine.addresses import Address
@@ -127,5 +128,5 @@ async def find_owning_source(request: OwningSourceRequest) -> OwningSource:
     return OwningSource(sources[0])
 
 
-def rules():  # type: ignore[no-untyped-def]
-    return collect_rules()
+def rules() -> list[Any]:
+    return [*collect_rules()]

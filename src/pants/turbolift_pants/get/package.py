@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from pants.core.goals.package import (
     BuiltPackage,
@@ -202,7 +203,7 @@ async def package_deployment(field_set: DeploymentPackageFieldSet) -> BuiltPacka
     )
 
 
-def rules():  # type: ignore[no-untyped-def]
+def rules() -> list[Any]:
     return [
         *collect_rules(),
         UnionRule(PackageFieldSet, FunctionPackageFieldSet),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pants.base.build_root import BuildRoot
 from pants.core.goals.package import OutputPathField
@@ -62,5 +63,5 @@ async def run_function(field_set: FunctionRunFieldSet, build_root: BuildRoot) ->
     )
 
 
-def rules():  # type: ignore[no-untyped-def]
+def rules() -> list[Any]:
     return [*collect_rules(), *FunctionRunFieldSet.rules()]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 from pants.core.goals.tailor import (
     PutativeTarget,
@@ -42,5 +43,5 @@ async def propose_function_targets(request: PutativeFunctionsRequest, tagged: Ta
     )
 
 
-def rules():  # type: ignore[no-untyped-def]
+def rules() -> list[Any]:
     return [*collect_rules(), UnionRule(PutativeTargetsRequest, PutativeFunctionsRequest)]

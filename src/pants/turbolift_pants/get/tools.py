@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 import importlib.resources
 import os
 from dataclasses import dataclass
-from typing import Iterable, Mapping
+from typing import Any, Iterable, Mapping
 
 from pants.backend.python.util_rules.interpreter_constraints import InterpreterConstraints
 from pants.backend.python.util_rules.pex import PexRequest, VenvPex, VenvPexProcess
@@ -58,6 +59,14 @@ def _packaged(rooms: Iterable[str]) -> Iterable[FileContent]:
                 pending.extend((child, f"{path}/{child.name}") for child in entry.iterdir())
             elif path.endswith((".py", ".json")):
                 yield FileContent(f"turbolift/{path}", entry.read_bytes())
+
+
+def plugin_version() -> str | None:
+    """Return the version of the plugin's distribution; None where its sources are on `pythonpath`."""
+    try:
+        return importlib.metadata.version("turbolift-pants")
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 @rule(desc="Collect turbolift's programs", level=LogLevel.DEBUG)
@@ -205,5 +214,5 @@ async def run_image_step(step: ImageStep) -> ImageStepResult:
     return ImageStepResult(result.output_digest)
 
 
-def rules():  # type: ignore[no-untyped-def]
+def rules() -> list[Any]:
     return [*collect_rules(), *pex_rules()]
