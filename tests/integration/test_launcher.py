@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +102,53 @@ def test_a_long_run_does_not_block_the_next_command(repository: Repository, tmp_
         stop.touch()
         out, err = running.communicate()
     assert (running.returncode, out) == (0, "done\n"), err
+
+
+WHERE = "import os, sys; print(os.path.realpath(sys.executable)); print(sys.version_info >= (3, 11))\n"
+# In a mount namespace of its own, whatever CPython the system has that Pants or user code could run on is no program any more.
+HIDE = """\
+for python in /usr/bin/python3.9 /usr/bin/python3.1[1-9] /usr/local/bin/python3.9 /usr/local/bin/python3.1[1-9]; do
+  if [ -e "$python" ]; then mount --bind /dev/null "$(realpath "$python")" || exit 77; fi
+done
+exec "$@"
+"""
+
+
+def test_a_machine_without_any_fitting_python_gets_its_own(repository: Repository, tmp_path: Path) -> None:
+    if sys.platform != "linux" or os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "apt-get"))):
+        pytest.skip("hiding the system's Pythons needs Linux, root and unshare; getting others needs apt-get")
+    cache = tmp_path / "cache"
+    repository.write({"where.py": WHERE})
+    env = repository.environment({"TURBOLIFT_CACHE": str(cache), "TURBOLIFT_NO_PYENV": "yes"})
+    for name in ("TURBOLIFT_PANTS_PYTHON", "TURBOLIFT_USER_PYTHON"):
+        env.pop(name, None)
+    done = subprocess.run(
+        [
+            "unshare",
+            "--mount",
+            "--propagation=private",
+            "bash",
+            "-c",
+            HIDE,
+            "hide",
+            str(repository.root / "pants"),
+            "--no-dynamic-ui",
+            "--no-pantsd",
+            "run",
+            "where.py",
+        ],
+        cwd=repository.root,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"the system's Pythons cannot be hidden here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    where, new_enough = done.stdout.splitlines()
+    assert Path(where).is_relative_to(cache / "cpython"), where
+    assert new_enough == "True"
+    assert "no CPython 3.9, which Pants runs on: unpacking Debian's" in done.stderr
+    assert "no CPython 3.11 or later for your code: unpacking Debian's" in done.stderr
