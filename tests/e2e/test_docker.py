@@ -129,28 +129,28 @@ def started(engine: Engine, archive: Path, *arguments: str) -> Iterator[Containe
     engine.run("load", "--input", str(archive))
     name = engine.ask("run", "--detach", "--publish=127.0.0.1::8080", *arguments)
     try:
-        port = engine.ask("port", name, "8080/tcp").splitlines()[0].rsplit(":", 1)[1]
-        one = Container(name, f"http://127.0.0.1:{port}")
-        until_ready(engine, one)
-        yield one
+        yield until_ready(engine, name)
     finally:
         engine.run("rm", "--force", name, check=False)
 
 
-def until_ready(engine: Engine, container: Container) -> None:
+def until_ready(engine: Engine, name: str) -> Container:
     """Wait for /readyz; raises AssertionError with the container's log where it ends, or is not ready in a minute."""
     end = time.monotonic() + SECONDS
     while True:
+        # A restarted container has another port.
+        ports = engine.run("port", name, "8080/tcp", check=False).stdout.splitlines()
+        one = Container(name, f"http://127.0.0.1:{ports[0].rsplit(':', 1)[1]}" if ports else "")
         try:
-            with urllib.request.urlopen(f"{container.url}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"{one.url}/readyz", timeout=5) as answer:
                 if answer.status == 200:
-                    return
-        except (OSError, urllib.error.HTTPError):
+                    return one
+        except (OSError, ValueError):
             pass
-        state = engine.ask("inspect", "--format={{.State.Status}}", container.name)
-        logs = engine.run("logs", container.name, check=False)
-        if state != "running" or time.monotonic() > end:
-            raise AssertionError(f"{container.name} is {state} and not ready: {logs.stdout}{logs.stderr}")
+        state = engine.ask("inspect", "--format={{.State.Status}}", name)
+        if state not in ("running", "restarting") or time.monotonic() > end:
+            logs = engine.run("logs", name, check=False)
+            raise AssertionError(f"{name} is {state} and not ready: {logs.stdout}{logs.stderr}")
         time.sleep(0.1)
 
 
@@ -219,10 +219,10 @@ def test_out_of_memory_in_a_call_is_a_clear_error_and_the_function_comes_back(
 ) -> None:
     limit = ["--memory=128m", "--memory-swap=128m", "--restart=always"]
     with started(engine, exported.glutton, *limit, GLUTTON_TAG) as container:
-        route = {**exported.routes["routes"][GLUTTON], "endpoint": container.url}
-        routes = json.dumps({**exported.routes, "platform": "docker", "routes": {GLUTTON: route}})
 
-        def eat(megabytes: int) -> str:
+        def eat(megabytes: int, container: Container = container) -> str:
+            route = {**exported.routes["routes"][GLUTTON], "endpoint": container.url}
+            routes = json.dumps({**exported.routes, "platform": "docker", "routes": {GLUTTON: route}})
             env = {"TURBOLIFT": "on", "TURBOLIFT_ROUTES": routes}
             return exported.clone.run_pants(
                 ["run", "examples/glutton:app", "--", str(megabytes)], env=env
@@ -244,6 +244,6 @@ def test_out_of_memory_in_a_call_is_a_clear_error_and_the_function_comes_back(
             f"--filter=container={container.name}",
         )
         assert "oom" in events
-        until_ready(engine, container)
+        again = until_ready(engine, container.name)
         assert said_by_docker("RestartCount") != "0"
-        assert eat(8) == "returned 8\n"
+        assert eat(8, again) == "returned 8\n"
