@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,14 +65,22 @@ def install() -> None:
     if shutil.which("apt-get") is None:
         pytest.skip(f"there is no {', '.join(missing())} and no apt-get to install it")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": path()}
+    # Another test file may be about to do the same.
+    with open(Path(tempfile.gettempdir(), "turbolift-tests-apt.lock"), "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if missing():
+            _apt_get(env)
+    if missing():
+        pytest.skip(f"{', '.join(PACKAGES)} brought no {', '.join(missing())}")
+
+
+def _apt_get(env: Mapping[str, str]) -> None:
     for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
         done = subprocess.run(
             ["apt-get", "--quiet", *command], env=env, capture_output=True, encoding="utf-8", check=False
         )
         if done.returncode != 0:
             pytest.skip(f"apt-get {command[0]} failed: {done.stderr.strip()[-300:]}")
-    if missing():
-        pytest.skip(f"{', '.join(PACKAGES)} brought no {', '.join(missing())}")
 
 
 @contextmanager

@@ -21,9 +21,15 @@ def _local() -> Factory:
     return LocalPlatform
 
 
+def _docker() -> Factory:
+    from turbolift.deploy.docker import DockerPlatform
+
+    return DockerPlatform
+
+
 # Each is imported when it is used: a platform may bring a heavy client library.
-_OWN: dict[str, Callable[[], Factory]] = {"local": _local}
-_PLANNED = ("docker", "k8s")
+_OWN: dict[str, Callable[[], Factory]] = {"docker": _docker, "local": _local}
+_PLANNED = ("k8s",)
 
 
 def known() -> list[str]:

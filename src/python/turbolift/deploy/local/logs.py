@@ -29,7 +29,7 @@ def tail(path: Path, lines: int) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return []
-    return [_plain(line) for line in text.splitlines()[-lines:]] if lines else []
+    return [plain(line) for line in text.splitlines()[-lines:]] if lines else []
 
 
 def read_log(path: Path, *, lines: int, follow: bool) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _follow(path: Path) -> Iterator[str]:
             data = file.read() if file is not None else b""
             if data:
                 *whole, pending = (pending + data).split(b"\n")
-                yield from (_plain(line.decode("utf-8", "replace")) for line in whole)
+                yield from (plain(line.decode("utf-8", "replace")) for line in whole)
                 continue
             if (file is None or _replaced(path, file.fileno())) and path.is_file():
                 if file is not None:
@@ -73,6 +73,6 @@ def _replaced(path: Path, fd: int) -> bool:
         return False
 
 
-def _plain(line: str) -> str:
+def plain(line: str) -> str:
     """Return a line that cannot steer a terminal."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]", "\ufffd", line.rstrip("\r"))
