@@ -21,9 +21,20 @@ def _local() -> Factory:
     return LocalPlatform
 
 
+def _k8s() -> Factory:
+    try:
+        from turbolift.deploy.k8s.platform import K8sPlatform
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"platform k8s needs the distribution {error.name!r}: pip install turbolift-runtime[deploy]"
+        ) from None
+
+    return K8sPlatform
+
+
 # Each is imported when it is used: a platform may bring a heavy client library.
-_OWN: dict[str, Callable[[], Factory]] = {"local": _local}
-_PLANNED = ("docker", "k8s")
+_OWN: dict[str, Callable[[], Factory]] = {"local": _local, "k8s": _k8s}
+_PLANNED = ("docker",)
 
 
 def known() -> list[str]:

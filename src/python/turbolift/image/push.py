@@ -24,7 +24,7 @@ from turbolift.image.registry import DOCKER_INDEX, DOCKER_MANIFEST, Reference
 
 _AT_ONCE = 6
 _TRIES = 3
-_MANIFESTS = ", ".join((layout.MANIFEST, layout.INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
+MANIFESTS = ", ".join((layout.MANIFEST, layout.INDEX, DOCKER_MANIFEST, DOCKER_INDEX))
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -87,7 +87,7 @@ def push(source: layout.Layout, targets: Iterable[Target], *, insecure: bool = F
 def has(connection: Connection, digest: str) -> bool:
     """Return whether the repository has the manifest `digest`."""
     where = f"manifests/{digest}"
-    with connection.open("HEAD", where, headers={"Accept": _MANIFESTS}, accept=(404,)) as answer:
+    with connection.open("HEAD", where, headers={"Accept": MANIFESTS}, accept=(404,)) as answer:
         return bool(answer.status == 200)
 
 
@@ -224,7 +224,7 @@ def _write(
 def _tagged(connection: Connection, tag: str) -> str:
     """Return the digest that `tag` has in the registry; empty where there is no such tag."""
     where = f"manifests/{tag}"
-    with connection.open("HEAD", where, headers={"Accept": _MANIFESTS}, accept=(404,)) as answer:
+    with connection.open("HEAD", where, headers={"Accept": MANIFESTS}, accept=(404,)) as answer:
         return str(answer.headers.get("Docker-Content-Digest", "")) if answer.status == 200 else ""
 
 

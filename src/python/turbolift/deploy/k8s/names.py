@@ -26,6 +26,7 @@ FULL_VERSION = "turbolift.dev/version"
 SPEC_HASH = "turbolift.dev/spec-hash"
 MIN_REPLICAS = "turbolift.dev/min-replicas"
 GENERATION = "turbolift.dev/generation"
+ID = "turbolift.dev/id"
 
 _LABEL = 63
 _IDENTITY_HASH = 8
@@ -82,3 +83,9 @@ def labels(deployment: str, release: Release) -> dict[str, str]:
 def selector(deployment: str) -> str:
     """Return the label selector that finds everything of `deployment`."""
     return ",".join(f"{key}={value}" for key, value in deployment_labels(deployment).items())
+
+
+def pod_selector(deployment: str, function: str, version: str) -> str:
+    """Return the label selector that finds the pods of one version."""
+    wanted = {NAME: function_name(function), VERSION: version[:_VERSION_HEX], PART_OF: deployment}
+    return ",".join(f"{key}={value}" for key, value in wanted.items())

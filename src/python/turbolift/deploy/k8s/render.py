@@ -101,7 +101,11 @@ def scale(release: Release) -> tuple[int, int]:
 
 def endpoint(settings: Settings, release: Release) -> str:
     """Return where callers in the cluster reach `release`."""
-    name = names.object_name(release.function, release.version)
+    return endpoint_of(settings, names.object_name(release.function, release.version))
+
+
+def endpoint_of(settings: Settings, name: str) -> str:
+    """Return where callers in the cluster reach the Service `name`."""
     return f"http://{name}.{settings.namespace}.svc:{pod.PORT}"
 
 
@@ -126,9 +130,11 @@ def route_table(settings: Settings, releases: Iterable[Release], *, generation: 
 
 
 def routes_map(
-    settings: Settings, table: Mapping[str, Any], binary: Mapping[str, str] | None = None
+    settings: Settings, table: Mapping[str, Any], binary: Mapping[str, str] | None = None, *, id: str = ""
 ) -> Object:
-    """Return the ConfigMap that callers follow; `binary` is what else it keeps (key -> base64)."""
+    """Return the ConfigMap that callers follow; `binary` is what else it keeps (key -> base64), `id` tells
+    deployments of one name in several clusters apart.
+    """
     spec.validate("route-table", dict(table), source=f"ConfigMap/{names.routes_name(settings.deployment)}")
     text = json.dumps(table, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
     content: dict[str, Any] = {"data": {pod.ROUTES_FILE: text}}
@@ -139,7 +145,7 @@ def routes_map(
         names.routes_name(settings.deployment),
         settings.namespace,
         names.deployment_labels(settings.deployment),
-        {names.GENERATION: str(table["generation"])},
+        {names.GENERATION: str(table["generation"]), **({names.ID: id} if id else {})},
         content,
     )
 
