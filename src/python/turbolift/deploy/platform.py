@@ -198,6 +198,12 @@ class SharedPlatform(Protocol):
     retire_after: float
     """Seconds from the switch until every caller has the new table, unless the user says otherwise."""
 
+    def alone(self, command: str, wait: float) -> AbstractContextManager[None]:
+        """See to it for a block that no other machine changes the deployment; wait `wait` seconds at most for one
+        that does. Says first whether the deployment may be changed at all.
+        """
+        ...
+
     def recall(self) -> Mapping[str, bytes] | None:
         """Return the files of the deployment's state by name, as `publish` was given them; None: nothing is
         deployed.

@@ -114,8 +114,10 @@ class Session:
         # Others on this machine have no business in the state of a user.
         private_dir(self.folder)
         with exclusive(self.folder, command, wait=self.settings.wait, say=self.say):
-            self.recall()
-            yield
+            shared = self.shared()
+            with shared[1].alone(command, self.settings.wait) if shared else contextlib.nullcontext():
+                self.recall()
+                yield
 
     def serving(self, given: str) -> tuple[Generation, Serving]:
         """Return the current generation, and what serves the function that `given` means. Raises DeployError."""

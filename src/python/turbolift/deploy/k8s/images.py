@@ -87,12 +87,8 @@ def _prune_one(connection: Connection, mine: str, keep: dict[str, str], *, dry_r
     removed = []
     for digest in sorted(gone):
         if dry_run or _delete(connection, f"manifests/{digest}"):
-            size = (
-                sum(size for blob, size in blobs.items() if blob in _blobs(connection, digest))
-                if dry_run
-                else 0
-            )
-            removed.append(Removal("image", f"{connection.host}/{connection.repository}@{digest}", size))
+            # Its size is that of its blobs, which are told one by one.
+            removed.append(Removal("image", f"{connection.host}/{connection.repository}@{digest}", 0))
     if gone and len(removed) == len(gone):
         for blob, size in sorted(blobs.items()):
             if dry_run or _delete(connection, f"blobs/{blob}"):

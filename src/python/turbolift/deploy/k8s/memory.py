@@ -60,6 +60,11 @@ class Memory:
         """Return (function, version) of what the table names that was last read or written."""
         return {(name, one["version"]) for name, one in self._table.get("routes", {}).items()}
 
+    @property
+    def generation(self) -> str:
+        """The number of the table that was last read or written."""
+        return str(self._table.get("generation", 0))
+
     def publish(self, settings: Settings, files: Mapping[str, bytes]) -> None:
         """Replace the table, and what is kept with it. Raises DeployError where another run did so meanwhile."""
         table = json.loads(files[_TABLE])

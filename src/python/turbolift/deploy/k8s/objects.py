@@ -46,6 +46,7 @@ DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 POD = Kind("v1", "Pod", "pods")
 EVENT = Kind("v1", "Event", "events")
 REPLICA_SET = Kind("apps/v1", "ReplicaSet", "replicasets")
@@ -53,8 +54,8 @@ REPLICA_SET = Kind("apps/v1", "ReplicaSet", "replicasets")
 RELEASE_KINDS = (SERVICE_ACCOUNT, NETWORK_POLICY, SERVICE, DISRUPTION_BUDGET, DEPLOYMENT, AUTOSCALER)
 """What a release is made of, in the order of its making: closed before it runs, and scaled once it exists."""
 
-OWN_KINDS = (*RELEASE_KINDS, CONFIG_MAP)
-"""All that turbolift ever writes."""
+OWN_KINDS = (*RELEASE_KINDS, CONFIG_MAP, LEASE)
+"""All that turbolift ever writes; the last two are the deployment's own."""
 
 _BY_KIND = {(one.api, one.kind): one for one in OWN_KINDS}
 

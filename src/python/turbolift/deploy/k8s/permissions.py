@@ -8,19 +8,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from turbolift.deploy.k8s.cluster import ApiError, Cluster
-from turbolift.deploy.k8s.objects import OWN_KINDS
+from turbolift.deploy.k8s.objects import LEASE, OWN_KINDS
 from turbolift.errors import DeployError
 
 ROLE_NAME = "turbolift-deployer"
 
-_WRITE = ("get", "list", "watch", "create", "patch", "delete")
+_WRITE = ("get", "list", "create", "patch", "delete")
+_GROUPS = sorted({one.group for one in OWN_KINDS if one is not LEASE})
 # (group, resources, verbs); docs/kubernetes.md shows the Role that is made of it, and a test deploys with it alone.
 RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     *(
         (group, tuple(sorted(one.plural for one in OWN_KINDS if one.group == group)), _WRITE)
-        for group in sorted({one.group for one in OWN_KINDS})
+        for group in _GROUPS
     ),
-    ("", ("pods",), ("get", "list", "watch")),
+    ("apps", ("deployments",), ("watch",)),
+    (LEASE.group, (LEASE.plural,), ("get", "list", "create", "update", "delete")),
+    # patch: an annotation, by which a kubelet shows the new route table at once.
+    ("", ("pods",), ("list", "watch", "patch")),
     ("", ("pods/log",), ("get",)),
     # call, status, checks and forward; get is what a websocket asks for, create what SPDY does.
     ("", ("pods/portforward",), ("get", "create")),

@@ -30,8 +30,9 @@ from turbolift.deploy.k8s import (
     render,
 )
 from turbolift.deploy.k8s.apply import apply, check_ours, difference, is_current, is_ours
-from turbolift.deploy.k8s.cluster import Cluster
+from turbolift.deploy.k8s.cluster import ApiError, Cluster
 from turbolift.deploy.k8s.forward import Forward, socket_folder
+from turbolift.deploy.k8s.lease import Lease
 from turbolift.deploy.k8s.logs import read_logs
 from turbolift.deploy.k8s.memory import Memory
 from turbolift.deploy.k8s.objects import DEPLOYMENT, POD, RELEASE_KINDS, Object, annotation, kind_of
@@ -65,14 +66,14 @@ class K8sPlatform:
         self.cluster = Cluster(self.place)
         self.settings = Settings(host.deployment, self.place.namespace, self.place.registry, host.drain)
         self._memory = Memory(self.cluster)
+        self._lease = Lease(self.cluster, host.deployment)
         self._pool = ThreadPoolExecutor(64, thread_name_prefix="k8s")
 
     # What the rollout asks for.
 
     async def prepare(self, releases: Sequence[Release]) -> None:
-        """Check permissions and the namespace, then push what the registry lacks."""
+        """Push what the registry lacks."""
         self._check_releases(releases)
-        await self._call(permissions.check, self.cluster)
         place.remember(self._host.state, self.place)
         done = await self._call(
             images.push_releases,
@@ -177,6 +178,13 @@ class K8sPlatform:
 
     # What other machines and callers see of it.
 
+    @contextlib.contextmanager
+    def alone(self, command: str, wait: float) -> Iterator[None]:
+        """Check permissions and the namespace, then hold the deployment's Lease for the block."""
+        permissions.check(self.cluster)
+        with self._lease.hold(command, wait, self._host.say):
+            yield
+
     def recall(self) -> Mapping[str, bytes] | None:
         """Return the state that the cluster keeps of this deployment; None where there is none."""
         found = self._memory.recall(self.settings.deployment)
@@ -186,7 +194,9 @@ class K8sPlatform:
 
     def publish(self, files: Mapping[str, bytes]) -> None:
         """Replace the route table that callers follow, and the state, in one write."""
+        self._lease.check()
         self._memory.publish(self.settings, files)
+        self._nudge()
 
     def holds(self, release: Release) -> bool:
         """Return whether the registry has the image of `release`."""
@@ -272,6 +282,27 @@ class K8sPlatform:
             note=note,
             replicas=(ready, wanted),
         )
+
+    def _nudge(self) -> None:
+        """Have kubelets show the new table to callers at once: they look again when a pod's annotation changes.
+
+        Only a help: where it fails, they look by themselves within 60 to 90 s.
+        """
+        stamp = {"metadata": {"annotations": {names.GENERATION: self._memory.generation}}}
+
+        def nudge(pod: Object) -> None:
+            with contextlib.suppress(ApiError):
+                self.cluster.json(
+                    "PATCH",
+                    POD.path(self.settings.namespace, pod["metadata"]["name"]),
+                    {"fieldManager": names.MANAGER},
+                    stamp,
+                    content_type="application/merge-patch+json",
+                )
+
+        with contextlib.suppress(ApiError):
+            callers = self.cluster.find(POD, labels=f"{names.CALLER}={self.settings.deployment}")
+            list(self._pool.map(nudge, callers))
 
     def _is_idle(self, instance: Instance) -> bool:
         return metrics.is_idle(self.cluster, functools.partial(self._ready_pods, instance))

@@ -11,7 +11,6 @@ from turbolift.deploy.k8s.apply import is_ours
 from turbolift.deploy.k8s.cluster import Cluster
 from turbolift.deploy.k8s.objects import (
     AUTOSCALER,
-    CONFIG_MAP,
     DEPLOYMENT,
     OWN_KINDS,
     RELEASE_KINDS,
@@ -59,10 +58,12 @@ def remove(
 
 
 def destroy(cluster: Cluster, deployment: str) -> list[Object]:
-    """Delete every object with the deployment's labels, the route table last; return what was deleted."""
+    """Delete every object with the deployment's labels, the route table and the Lease last; return what was
+    deleted.
+    """
     selector = names.selector(deployment)
     gone = []
-    for kind in (*(one for one in OWN_KINDS if one is not CONFIG_MAP), CONFIG_MAP):
+    for kind in OWN_KINDS:
         for one in cluster.find(kind, labels=selector):
             cluster.delete(kind, one["metadata"]["name"], foreground=kind is DEPLOYMENT)
             gone.append(one)
