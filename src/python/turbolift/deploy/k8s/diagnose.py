@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,17 +57,27 @@ def is_ready(pod: Object) -> bool:
     return ready and not pod["metadata"].get("deletionTimestamp")
 
 
-def hopeless(deployment: Object | None, pods: Iterable[Object], before: Mapping[str, int]) -> Object | None:
+def is_stuck(pod: Object) -> bool:
+    """Return whether a container of `pod` waits for something that time alone does not mend."""
+    reasons = {((one.get("state") or {}).get("waiting") or {}).get("reason") for one in _statuses(pod)}
+    return bool(reasons & (HOPELESS | {"ErrImagePull"}))
+
+
+def hopeless(
+    deployment: Object | None, pods: Iterable[Object], before: Mapping[str, int], stuck: Collection[str]
+) -> Object | None:
     """Return the pod (or the Deployment, where no pod can be made) that shows that waiting is in vain, or None.
 
-    `before` has the restarts of pods that were there at the beginning: only what ended since then counts.
+    `before` has the restarts of pods that were there at the beginning: only what ended since then counts. Those in
+    `stuck` (their uids) waited then already, for what may have been mended since: their kubelet will try again.
     """
     for pod in pods:
         if is_ready(pod) or pod["metadata"].get("deletionTimestamp"):
             continue
         for status in _statuses(pod):
             state = status.get("state") or {}
-            if (state.get("waiting") or {}).get("reason") in HOPELESS:
+            waiting = (state.get("waiting") or {}).get("reason")
+            if waiting in HOPELESS and pod["metadata"]["uid"] not in stuck:
                 return pod
             ended = status.get("restartCount", 0) + (1 if state.get("terminated") else 0)
             if ended > before.get(pod["metadata"]["uid"], 0):
@@ -108,7 +118,11 @@ def of_pod(cluster: Cluster, pod: Object) -> Finding:
         state = f"not ready: {probes[-1]}"
     node = (pod.get("spec") or {}).get("nodeName")
     parts = [f"pod {name}" + (f" on {node}" if node else "") + f": {state or 'not ready'}"]
-    parts += [f"event {reason}: {text}" for reason, text in events if text not in parts[0]]
+    parts += [
+        f"event {reason}: {text}"
+        for reason, text in events
+        if text not in parts[0] and not _is_told(state, text)
+    ]
     log: list[str] = []
     try:
         # What a container said before it was started anew is what tells.
@@ -163,6 +177,13 @@ def _events(cluster: Cluster, name: str) -> list[tuple[str, str]]:
     for one in found:
         told[one.get("reason", ""), " ".join((one.get("message") or "").split())] = None
     return list(told)[-_EVENTS:]
+
+
+def _is_told(state: str, event: str) -> bool:
+    """Return whether an event says no more than the container's state."""
+    return event.startswith("Error: ") or (
+        "ErrImagePull:" in state and event.startswith("Failed to pull image")
+    )
 
 
 def _telling(pod: Object) -> tuple[int, str]:

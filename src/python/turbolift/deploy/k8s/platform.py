@@ -74,7 +74,6 @@ class K8sPlatform:
     async def prepare(self, releases: Sequence[Release]) -> None:
         """Push what the registry lacks."""
         self._check_releases(releases)
-        place.remember(self._host.state, self.place)
         done = await self._call(
             images.push_releases,
             self._host.store,
@@ -83,6 +82,7 @@ class K8sPlatform:
             releases,
             insecure=self.place.insecure,
         )
+        place.remember(self._host.state, self.place)
         if done.sent or done.mounted:
             self._host.say(
                 f"pushed {done.size / 1e6:.1f} MB in {done.sent} blobs to {self.settings.registry} "

@@ -36,7 +36,9 @@ def wait_ready(
     until = time.monotonic() + timeout
     deployment: Object | None = None
     pods: dict[str, Object] = {}
-    before = {pod["metadata"]["uid"]: diagnose.restarts(pod) for pod in cluster.find(POD, labels=selector)}
+    there = cluster.find(POD, labels=selector)
+    before = {pod["metadata"]["uid"]: diagnose.restarts(pod) for pod in there}
+    stuck = {pod["metadata"]["uid"] for pod in there if diagnose.is_stuck(pod)}
     wanted = [(DEPLOYMENT, "", f"metadata.name={instance.id}"), (POD, selector, "")]
     with Follower(cluster, wanted) as follower:
         while not stop.is_set():
@@ -60,7 +62,7 @@ def wait_ready(
                 pods[change.object["metadata"]["uid"]] = change.object
             if deployment is not None and is_available(deployment):
                 return
-            found = diagnose.hopeless(deployment, pods.values(), before)
+            found = diagnose.hopeless(deployment, pods.values(), before, stuck)
             if found is not None:
                 about_pod = found is not deployment
                 finding = (
