@@ -177,7 +177,7 @@ class Cluster:
         All that is sent here can be sent twice: what does not arrive, or finds the server busy or starting, is sent
         again for some seconds.
         """
-        import urllib3
+        import urllib3  # pants: no-infer-dep
 
         url = self._configuration.host + path + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body)
@@ -277,7 +277,7 @@ class Cluster:
 
 def lines_of(response: Any) -> Iterator[str]:
     """Yield lines of a response as they come. Raises BrokenStreamError where the connection breaks."""
-    import urllib3
+    import urllib3  # pants: no-infer-dep
 
     rest = b""
     try:
