@@ -23,6 +23,10 @@ VALUED_OPTIONS = frozenset(
         "--workspace",
         "--bundle",
         "--platform",
+        "--context",
+        "--namespace",
+        "--kubeconfig",
+        "--registry",
         "--wait",
         "--ready-timeout",
         "--grace",
@@ -362,7 +366,7 @@ def selected(spec_path: str, address: str, patterns: Sequence[str]) -> bool:
 def builds_nothing(arguments: Sequence[str]) -> bool:
     """Return whether the arguments of `run deploy` only ask, stop or go back: then nothing is packaged first.
 
-    Only `up`, which is the default, needs a bundle.
+    Only `up`, which is the default, `diff` and `render` need a bundle.
     """
     pending = list(arguments)
     while pending:
@@ -372,5 +376,5 @@ def builds_nothing(arguments: Sequence[str]) -> bool:
         if word in VALUED_OPTIONS and pending:
             pending.pop(0)
         elif not word.startswith("-"):
-            return word != "up"
+            return word not in ("up", "diff", "render")
     return False

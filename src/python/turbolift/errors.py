@@ -26,6 +26,7 @@ __all__ = [
     "Overloaded",
     "PackagingError",
     "PayloadTooLarge",
+    "RegistryError",
     "RemoteError",
     "RemoteTraceback",
     "TaggingError",
@@ -235,6 +236,18 @@ class RemoteTraceback(TurboliftError):
 
 class PackagingError(TurboliftError):
     """A closure, a layer or an image cannot be built from what was given."""
+
+
+class RegistryError(PackagingError):
+    """A registry cannot be reached, or refuses what is asked of it.
+
+    Attributes: ``url``, ``status`` (of HTTP; None where no answer came).
+    """
+
+    def __init__(self, message: str, *, url: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.url = url
+        self.status = status
 
 
 class DeployError(TurboliftError):

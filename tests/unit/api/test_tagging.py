@@ -185,6 +185,59 @@ def test_bad_platforms(make: Callable[[], Any]) -> None:
         make()
 
 
+def test_what_a_pod_is_given_is_named_and_never_spelled_out() -> None:
+    one = K8s(
+        4,
+        min_scale_n=2,
+        registry="registry.example:5000/team",
+        secrets={"DB_PASSWORD": "database/password"},
+        configs={"REGION": "settings/region"},
+        node_selector={"pool": "gpu"},
+        tolerations=[{"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}],
+        resources={"nvidia.com/gpu": 1},
+        pull_secrets=["login"],
+    )
+    assert one.describe() == {
+        "kind": "k8s",
+        "context": None,
+        "max_scale_n": 4,
+        "min_scale_n": 2,
+        "namespace": None,
+        "registry": "registry.example:5000/team",
+        "secrets": {"DB_PASSWORD": "database/password"},
+        "configs": {"REGION": "settings/region"},
+        "node_selector": {"pool": "gpu"},
+        "tolerations": [{"key": "gpu", "operator": "Exists", "tolerationSeconds": 5}],
+        "resources": {"nvidia.com/gpu": "1"},
+        "pull_secrets": ["login"],
+    }
+    assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
+    assert eval(repr(one), {"K8s": K8s}) == one
+    assert hash(eval(repr(one), {"K8s": K8s})) == hash(one)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"secrets": {"DB": "s3cret"}}, "write NAME/KEY of a Secret"),
+        ({"secrets": {"TURBOLIFT_ROUTES": "a/b"}}, "cannot be the name"),
+        ({"configs": {"A": "b"}}, "write NAME/KEY of a ConfigMap"),
+        ({"registry": "https://registry.example"}, "write HOST/PREFIX"),
+        ({"resources": {"cpu": 1}}, "options of the tag"),
+        ({"resources": {"nvidia.com/gpu": "half"}}, "whole number"),
+        ({"node_selector": {"pool": 1}}, "must be strings"),
+        ({"node_selector": 5}, "must be a mapping"),
+        ({"tolerations": [{"kee": "x"}]}, "has no 'kee'"),
+        ({"pull_secrets": ["Not A Name"]}, "no name of an object"),
+        ({"min_scale_n": 0}, "1 or more"),
+        ({"min_scale_n": 2}, "at least min_scale_n"),
+    ],
+)
+def test_mistakes_in_k8s(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        K8s(**given)
+
+
 def test_a_platform_of_the_users_own() -> None:
     class Edge:
         kind = "edge"

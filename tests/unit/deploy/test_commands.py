@@ -216,7 +216,7 @@ def test_destroy_leaves_nothing(
     [
         (("up",), "up needs --bundle DIR"),
         (("--bundle", "nowhere"), "nowhere/bundle.json: no such bundle"),
-        (("stats",), "no command 'stats'; there is: up, serve, status"),
+        (("stats",), "no command 'stats'; there is: up, diff, render"),
         (("--deployment", "../x", "status"), "--deployment '../x': it must be of a-z"),
         (("--workspace", "nowhere", "status"), "--workspace nowhere: no such folder"),
         (("call", "f"), "no function is deployed"),
@@ -232,10 +232,10 @@ def test_mistakes_on_the_command_line(deployment: Deployment, arguments: tuple[s
 
 
 def test_platform_that_is_not_there_names_function_and_way_out(deployment: Deployment) -> None:
-    bundle = deployment.bundle(DOUBLE, platform="k8s", double=double())
+    bundle = deployment.bundle(DOUBLE, platform="docker", double=double())
     failed = deployment.run(bundle=bundle, code=1)
     assert (
-        "shop.double:double: this turbolift cannot deploy to 'k8s' yet. Pass --platform local"
+        "shop.double:double: this turbolift cannot deploy to 'docker' yet. Pass --platform local"
         in failed.stderr
     )
     deployment.run("--platform", "local", bundle=bundle)

@@ -6,12 +6,8 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-import socket
 import subprocess
 import threading
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +17,7 @@ import pytest
 
 from turbolift.errors import PackagingError
 from turbolift.image import layout
+from turbolift.image.push import Target, push
 from turbolift.image.registry import DOCKER_INDEX, Registry, docker_credentials, parse_reference
 from turbolift.image.registry_base import pull, unpinned
 
@@ -157,7 +154,7 @@ def test_what_is_not_there_or_not_reachable(fake: Fake) -> None:
 def test_credentials_go_to_no_unsafe_token_server(fake: Fake, scheme: str) -> None:
     registry = Registry(parse_reference(f"{fake.host}/team/base"))
     with pytest.raises(PackagingError, match="which is not HTTPS"):
-        registry._answer(f'Bearer realm="{scheme}://example.org/token"')
+        registry._connection.answer(f'Bearer realm="{scheme}://example.org/token"')
 
 
 def test_a_tag_is_refused_with_the_digest_that_it_has_now(
@@ -221,62 +218,10 @@ def test_a_credential_helper_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert docker_credentials("other.example") is None
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[str]:
-    """Debian's docker-registry on a loopback port."""
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("docker-registry is not installed (Debian: apt-get install docker-registry)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{free.getsockname()[1]}"
-    config = tmp_path / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: "
-        f"{{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
-        f'http: {{addr: "{host}"}}\n'
-    )
-    with (tmp_path / "registry.log").open("wb") as log:
-        process = subprocess.Popen([program, "serve", str(config)], stdout=log, stderr=log)
-        try:
-            for _ in range(200):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", int(host.partition(":")[2]))) == 0:
-                        break
-                assert process.poll() is None, (tmp_path / "registry.log").read_text()
-                time.sleep(0.05)
-            yield host
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def push(host: str, source: layout.Layout, digest: str) -> None:
-    """Push one image of a layout, by digest."""
-    manifest = json.loads(source.read(digest))
-    for one in [manifest["config"], *manifest["layers"]]:
-        start = urllib.request.Request(f"http://{host}/v2/team/base/blobs/uploads/", method="POST", data=b"")
-        with urllib.request.urlopen(start) as answer:
-            place = answer.headers["Location"]
-        data = source.blob_path(one["digest"]).read_bytes()
-        headers = {"Content-Type": "application/octet-stream"}
-        put = urllib.request.Request(
-            f"{place}&digest={one['digest']}", data=data, headers=headers, method="PUT"
-        )
-        urllib.request.urlopen(put).close()
-    put = urllib.request.Request(
-        f"http://{host}/v2/team/base/manifests/{digest}",
-        data=source.read(digest),
-        headers={"Content-Type": layout.MANIFEST},
-        method="PUT",
-    )
-    urllib.request.urlopen(put).close()
-
-
 @pytest.mark.network
 def test_our_base_from_a_real_registry(base: Any, registry: str, command: Command, tmp_path: Path) -> None:
     digest = base.lock["digest"]
-    push(registry, base.layout, digest)
+    push(base.layout, [Target(digest, parse_reference(f"{registry}/team/base"))])
     done = command(
         "registry-base", "--reference", f"{registry}/team/base@{digest}", "--out", "out",
         "--rootfs", "rootfs", "--complete-platform", "platform.json", cwd=tmp_path,

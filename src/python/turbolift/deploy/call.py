@@ -8,7 +8,8 @@ import base64
 import http.client
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from turbolift.deploy.http import Answer, request
@@ -70,13 +71,23 @@ def call(function: str, route: dict[str, Any], arguments: dict[str, Any], *, tim
     return 1
 
 
-def run_checks(routes: dict[str, Any], checks: Sequence[tuple[str, str]]) -> bool:
-    """Call each of `checks` (function, JSON of its arguments), print what it gives; return whether all did."""
+def run_checks(
+    routes: dict[str, Any],
+    checks: Sequence[tuple[str, str]],
+    reach: Callable[[str], AbstractContextManager[str]],
+) -> bool:
+    """Call each of `checks` (function, JSON of its arguments), print what it gives; return whether all did.
+
+    `reach` gives the endpoint of a function as this machine reaches it.
+    """
     failed = []
     for given, arguments in checks:
         function = resolve(given, routes)
         print(f"check {function}({arguments}):", end=" ", flush=True)
-        if call(function, routes[function], parse_arguments(arguments), timeout=None) != 0:
+        with reach(function) as endpoint:
+            route = {**routes[function], "endpoint": endpoint}
+            code = call(function, route, parse_arguments(arguments), timeout=None)
+        if code != 0:
             print("failed")
             failed.append(function)
     if failed:

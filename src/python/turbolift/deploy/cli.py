@@ -27,6 +27,7 @@ from turbolift.spec import workspace_root
 _EPILOG = """\
 commands:
   up (the default)         roll out the bundle: only what changed is replaced, and no call is lost
+  diff                     what up would do, and change in a cluster; up --dry-run is the same
   status [--json]          what serves now
   logs FUNCTION            its output; -f follows it, -n N takes the last N lines
   call FUNCTION JSON       call it: the arguments by name, the result on stdout
@@ -34,6 +35,8 @@ commands:
   routes                   the route table
   rollback [FUNCTION]      back to the version before; without a function, all of them
   down [FUNCTION...]       stop functions, or all; what is kept allows a rollback
+  forward [-- COMMAND]     make functions in a cluster callable from here, for COMMAND or until Ctrl-C
+  render DIR               write a cluster's objects as YAML with a kustomization, for GitOps
   prune [--dry-run]        remove images, layers and logs that nothing kept needs
   destroy                  stop everything and remove all that is kept
   COMMAND --help           more about one
@@ -42,6 +45,7 @@ A FUNCTION is module:qualname, or any part of it that only one function has.
 
   ./pants run deploy
   ./pants run deploy -- --platform local
+  ./pants run deploy -- --platform k8s --context prod --namespace pricing --registry registry.example/team
   ./pants run deploy -- status --json
   ./pants run deploy -- call quote '{"sku": "A-1", "quantity": 3}'
   ./pants run deploy -- logs quote -f
@@ -110,7 +114,12 @@ def _shared() -> argparse.ArgumentParser:
     add("--deployment", default="deploy", metavar="NAME", help="name of the deployment (deploy)")
     add("--workspace", type=Path, metavar="DIR", help="root of the repository (default: around here)")
     add("--bundle", type=Path, metavar="DIR", help="the packaged deployment; only up needs it")
-    add("--platform", metavar="KIND", help="where to run: local, or one that a distribution adds")
+    add("--platform", metavar="KIND", help="where to run: local, k8s, or one that a distribution adds")
+    add("--context", metavar="NAME", help="k8s: context of the kubeconfig (its current one)")
+    add("--namespace", metavar="NAME", help="k8s: namespace (that of the context, or default)")
+    add("--kubeconfig", metavar="FILE", help="k8s: kubeconfig (where kubectl looks)")
+    add("--registry", metavar="HOST/PREFIX", help="k8s: where images are pushed to and pulled from")
+    add("--insecure-registry", action="store_true", help="k8s: speak plain HTTP to the registry")
     add("--wait", type=_seconds, default=60.0, metavar="S", help="seconds to wait for another run (60)")
     add("--ready-timeout", type=_seconds, default=60.0, metavar="S", help="seconds for a start (60)")
     add(
@@ -126,7 +135,7 @@ def _shared() -> argparse.ArgumentParser:
         metavar="FUNCTION=JSON",
         help="after up, call this and print the result; up fails if the call does (repeatable)",
     )
-    add("--retire-after", type=_seconds, default=1.0, metavar="S", help="seconds from switch to stop (1)")
+    add("--retire-after", type=_seconds, metavar="S", help="seconds from switch to stop (1; k8s: 90)")
     return parser
 
 
@@ -138,6 +147,22 @@ def _seconds(text: str) -> float:
     if not 0 <= value < 1e6:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return value
+
+
+_PLACES = ("context", "namespace", "kubeconfig", "registry")
+
+
+def _places(options: argparse.Namespace) -> dict[str, str]:
+    """Return what the command line says of where to go."""
+    places = {name: getattr(options, name) for name in _PLACES if getattr(options, name)}
+    return {**places, "insecure_registry": "yes"} if options.insecure_registry else places
+
+
+def _asked(options: argparse.Namespace, say: Callable[[str], None]) -> Session:
+    """Return a session for a question: the state is what it is now, whoever deployed last."""
+    session = _session(options, say)
+    session.recall()
+    return session
 
 
 def _session(options: argparse.Namespace, say: Callable[[str], None]) -> Session:
@@ -156,6 +181,7 @@ def _session(options: argparse.Namespace, say: Callable[[str], None]) -> Session
             options.ready_timeout,
             options.grace,
             options.retire_after,
+            _places(options),
         ),
         say,
     )
@@ -169,11 +195,41 @@ def _up(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view:
     """Roll out the bundle: start new versions beside the old, wait until all are ready, switch the route
     table in one write, then let the old ones finish and stop them. If one does not start, nothing is
     switched."""
-    parser.parse_args(argv)
+    parser.add_argument("--dry-run", action="store_true", help="only say what would be done, as diff does")
+    mine = parser.parse_args(argv)
     checks = [_check(text) for text in options.check]
     session = _session(options, view.say)
+    if mine.dry_run:
+        commands.diff(session)
+        return 0
     commands.up(session, view)
-    return 0 if run_checks(session.state.table()["routes"], checks) else 1
+    return 0 if run_checks(session.state.table()["routes"], checks, session.reach) else 1
+
+
+def _diff(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Show what up would do with each function; for a cluster also what it would change there, as the API
+    server itself says. Nothing is written."""
+    parser.parse_args(argv)
+    commands.diff(_session(options, view.say))
+    return 0
+
+
+def _render(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Write the bundle's objects for a cluster as YAML, with a kustomization: the same bytes from the same
+    bundle. No cluster is asked; --namespace and --registry must be given, here or in the tags."""
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    mine = parser.parse_args(argv)
+    commands.render(options.bundle, options.deployment, mine.folder, _places(options), options.grace)
+    return 0
+
+
+def _forward(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Open a port-forward to each function and a route table that leads there: for a command that is given
+    after --, which runs with TURBOLIFT=on, or until Ctrl-C."""
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
+    mine = parser.parse_args(argv)
+    command = mine.command[1:] if mine.command[:1] == ["--"] else mine.command
+    return commands.forward(_asked(options, view.say), command)
 
 
 def _check(text: str) -> tuple[str, str]:
@@ -194,6 +250,8 @@ def _serve(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, vi
     listen = ["--uds", str(mine.uds.absolute())] if mine.uds else ["--host", "127.0.0.1", "--port"]
     if not mine.uds:
         listen.append(str(8080 if mine.port is None else mine.port))
+    # A process here, wherever the function is tagged to run.
+    options.platform = "local"
     session = _session(options, view.say)
     argv, env, folder = commands.serve(session, mine.function, listen)
     view.say(f"serving on {mine.uds or 'http://127.0.0.1:' + listen[-1]}; Ctrl-C ends it")
@@ -206,7 +264,7 @@ def _status(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, v
     """Show what serves now."""
     parser.add_argument("--json", action="store_true", help="one JSON list, and nothing else, on stdout")
     mine = parser.parse_args(argv)
-    status.show(_session(options, view.say), as_json=mine.json)
+    status.show(_asked(options, view.say), as_json=mine.json)
     return 0
 
 
@@ -216,7 +274,7 @@ def _logs(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, vie
     parser.add_argument("-f", "--follow", action="store_true", help="go on as it comes, until Ctrl-C")
     parser.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="the last N lines (100)")
     mine = parser.parse_args(argv)
-    session = _session(options, view.say)
+    session = _asked(options, view.say)
     _, serving = session.serving(mine.function)
     platform = session.platforms()[serving.instance.platform]
     try:
@@ -236,10 +294,12 @@ def _call(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, vie
     )
     parser.add_argument("--timeout", type=_seconds, metavar="S", help="seconds for the call (as tagged)")
     mine = parser.parse_args(argv)
-    session = _session(options, view.say)
+    arguments = parse_arguments(mine.arguments)
+    session = _asked(options, view.say)
     routes = session.state.table()["routes"] if session.state.exists() else {}
     function = resolve(mine.function, routes)
-    return call(function, routes[function], parse_arguments(mine.arguments), timeout=mine.timeout)
+    with session.reach(function) as endpoint:
+        return call(function, {**routes[function], "endpoint": endpoint}, arguments, timeout=mine.timeout)
 
 
 def _export(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
@@ -255,7 +315,7 @@ def _export(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, v
 def _routes(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
     """Print the route table: what TURBOLIFT_ROUTES takes, by path or as text."""
     parser.parse_args(argv)
-    status.show_routes(_session(options, view.say))
+    status.show_routes(_asked(options, view.say))
     return 0
 
 
@@ -292,6 +352,9 @@ def _destroy(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, 
 
 _COMMANDS: dict[str, _Run] = {
     "up": _up,
+    "diff": _diff,
+    "render": _render,
+    "forward": _forward,
     "serve": _serve,
     "status": _status,
     "logs": _logs,

@@ -4,34 +4,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
+import os
 import shlex
-from collections.abc import Sequence
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from turbolift.deploy import bundle as bundles
 from turbolift.deploy import files, interrupt, registry, store
+from turbolift.deploy.bundle import Bundle
 from turbolift.deploy.files import private_dir
 from turbolift.deploy.local import platform as local
 from turbolift.deploy.names import resolve
-from turbolift.deploy.plan import Action, Step, summary
+from turbolift.deploy.plan import Action, Step, plan, summary
 from turbolift.deploy.platform import Release, Removal
 from turbolift.deploy.rollout import Rollout, every, stop_serving
 from turbolift.deploy.session import Session
-from turbolift.deploy.state import Generation, State
+from turbolift.deploy.state import Generation, Serving, State
 from turbolift.deploy.view import View
 from turbolift.errors import ConfigurationError, DeployError, DocumentError
 
 
 def up(session: Session, view: View) -> None:
     """Roll the bundle out."""
-    settings = session.settings
-    if settings.bundle is None:
-        raise ConfigurationError(
-            "up needs --bundle DIR, a deployment's package; './pants run deploy' builds it and passes it"
-        )
-    given = bundles.read(settings.bundle, platform=settings.platform)
-    registry.check((one.function, one.platform) for one in given.releases)
+    given = _bundle(session, "up")
 
     def bring(releases: Sequence[Release]) -> None:
         copied = sum(
@@ -44,6 +45,102 @@ def up(session: Session, view: View) -> None:
         steps, generation = interrupt.run(_rollout(session, view).run(given.releases, bring=bring))
     view.close()
     _tell(session, steps, generation)
+
+
+def _bundle(session: Session, command: str) -> Bundle:
+    """Return the bundle that was given; a platform that is not there is said before anything is done."""
+    if session.bundle is None:
+        raise ConfigurationError(
+            f"{command} needs --bundle DIR, a deployment's package; './pants run deploy' builds it and passes it"
+        )
+    registry.check((one.function, one.platform) for one in session.bundle.releases)
+    return session.bundle
+
+
+def diff(session: Session) -> None:
+    """Print what `up` would do, and on a shared platform what it would change there; nothing is written."""
+    given = _bundle(session, "diff")
+    session.recall()
+    current = session.state.current()
+    platforms = session.platforms()
+
+    async def healthy() -> set[str]:
+        async def ready(one: Serving) -> bool:
+            return (await platforms[one.instance.platform].health(one.instance)).ready
+
+        found = await asyncio.gather(*(ready(one) for one in current.serving.values()))
+        return {name for name, yes in zip(current.serving, found, strict=True) if yes}
+
+    steps = plan(given.releases, current.serving, asyncio.run(healthy()))
+    for step in steps:
+        before = step.current.release.version[:10] if step.current else "-"
+        after = step.wanted.version[:10] if step.wanted else "-"
+        print(f"{step.function}  {step.action}  {before} -> {after}")
+    shared = session.shared()
+    if shared is not None:
+        gone = [
+            step.current.instance
+            for step in steps
+            if step.current and step.action in (Action.REPLACED, Action.RETIRED)
+        ]
+        for text in shared[1].changes(given.releases, gone):
+            print(text, end="")
+    print(summary(steps))
+
+
+def render(
+    bundle: Path | None, deployment: str, folder: Path, options: Mapping[str, str], drain: float | None
+) -> None:
+    """Write the objects of the bundle for a cluster to `folder`."""
+    from turbolift.deploy.k8s import manifests, settings
+
+    if bundle is None:
+        raise ConfigurationError(
+            "render needs --bundle DIR, a deployment's package; './pants run deploy' builds it and passes it"
+        )
+    releases = bundles.read(bundle, platform="k8s").releases
+    place = {name: settings.declared(name, options.get(name), releases) for name in ("namespace", "registry")}
+    for name, value in place.items():
+        if not value:
+            raise ConfigurationError(
+                f"render asks no cluster: give --{name}, or K8s({name}=...) in the tags of the functions"
+            )
+    given = settings.Settings(
+        deployment,
+        settings.check_namespace(place["namespace"] or "", "--namespace"),
+        settings.check_registry(place["registry"] or "", "--registry"),
+        drain,
+    )
+    written = manifests.write(folder, given, releases)
+    print(f"{folder}: {len(written)} files for {len(releases)} function{'s' * (len(releases) != 1)}")
+    print(f"kubectl apply -k {shlex.quote(str(folder))}   (push the images first: './pants run deploy' does)")
+
+
+def forward(session: Session, command: Sequence[str]) -> int:
+    """Make the deployment's functions callable from here; return the exit code of `command`."""
+    shared = session.shared()
+    if shared is None:
+        raise ConfigurationError("forward is for functions in a cluster: add --platform k8s")
+    with contextlib.ExitStack() as opened:
+        table = session.state.table() if session.state.exists() else {"routes": {}}
+        if not table["routes"]:
+            raise DeployError(f"nothing is deployed as {session.settings.deployment!r} there")
+        for function, route in table["routes"].items():
+            route["endpoint"] = opened.enter_context(session.reach(function))
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="turbolift-routes-")))
+        path = folder / "routes.json"
+        files.write(path, json.dumps(table, indent=1).encode())
+        if command:
+            env = {**os.environ, "TURBOLIFT": "on", "TURBOLIFT_ROUTES": str(path)}
+            try:
+                return subprocess.run(list(command), env=env, check=False).returncode
+            except FileNotFoundError:
+                raise ConfigurationError(f"forward: there is no program {command[0]!r}") from None
+        print(f"TURBOLIFT=on TURBOLIFT_ROUTES={shlex.quote(str(path))} COMMAND", flush=True)
+        session.say("forwarding until Ctrl-C; the table is that of now")
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    return 0
 
 
 def serve(
@@ -72,7 +169,8 @@ def rollback(session: Session, view: View, given: str | None) -> None:
         current = session.state.current()
         wanted = _before(session.state, current, given)
         for one in wanted:
-            if not store.has(session.store, one.image):
+            shared = session.platforms().shared(one.platform)
+            if not store.has(session.store, one.image) and not (shared and shared.holds(one)):
                 raise DeployError(
                     f"{one.function}: the image of {one.version[:10]} was pruned: deploy it again"
                 )
@@ -83,7 +181,7 @@ def rollback(session: Session, view: View, given: str | None) -> None:
 
 def down(session: Session, view: View, given: Sequence[str]) -> None:
     """Stop functions (all if none is given): out of the table first. State is kept."""
-    if not session.folder.is_dir():
+    if not session.folder.is_dir() and session.shared() is None:
         print(f"nothing is deployed as {session.settings.deployment!r}")
         return
     with session.alone("down"):
@@ -107,7 +205,7 @@ async def _down(session: Session, view: View, given: Sequence[str]) -> None:
         )
     if not given:
         # And what no table names: a killed run may have left it.
-        for kind in session.state.platforms():
+        for kind in {*session.state.platforms(), *session.placed()}:
             await every(*(platforms[kind].stop(one) for one in platforms[kind].instances()))
     for name in names:
         print(f"{name}  stopped")
@@ -117,14 +215,14 @@ async def _down(session: Session, view: View, given: Sequence[str]) -> None:
 
 def destroy(session: Session, view: View) -> None:
     """Stop everything and remove all that the deployment keeps."""
-    if not session.folder.is_dir():
+    if not session.folder.is_dir() and session.shared() is None:
         print(f"nothing is deployed as {session.settings.deployment!r}")
         return
     with session.alone("destroy"):
         interrupt.run(_down(session, view, ()))
         platforms = session.platforms()
         size = files.size_of(session.folder)
-        for kind in session.state.platforms():
+        for kind in {*session.state.platforms(), *session.placed()}:
             platforms[kind].destroy()
         files.remove(session.folder)
         with contextlib.suppress(OSError):
@@ -134,14 +232,14 @@ def destroy(session: Session, view: View) -> None:
 
 def prune(session: Session, *, dry_run: bool) -> None:
     """Remove what neither the current generation nor a rollback from it needs."""
-    if not session.folder.is_dir():
+    if not session.folder.is_dir() and session.shared() is None:
         print(f"nothing is deployed as {session.settings.deployment!r}")
         return
     with session.alone("prune"):
         keep = session.state.kept()
         platforms = session.platforms()
         removed: list[Removal] = store.prune(session.store, [one.image for one in keep], dry_run=dry_run)
-        for kind in session.state.platforms():
+        for kind in {*session.state.platforms(), *session.placed()}:
             removed += platforms[kind].prune(keep, dry_run=dry_run)
     for one in removed:
         print(f"{one.what:14}  {_size(one.size):>9}  {one.path}")
@@ -195,11 +293,16 @@ def _before(state: State, current: Generation, given: str | None) -> list[Releas
 
 def _tell(session: Session, steps: Sequence[Step], generation: Generation) -> None:
     """Say what was done, and how to use it."""
-    print(f"{summary(steps)}; route table {generation.number}: {session.state.routes}")
+    shared = session.shared()
+    where = f": {session.state.routes}" if shared is None else ""
+    print(f"{summary(steps)}; route table {generation.number}{where}")
     retired = [step.function for step in steps if step.action is Action.RETIRED]
     if retired:
         print(f"retired (renamed, deleted or left out): {', '.join(retired)}")
     if not generation.serving:
+        return
+    if shared is not None:
+        print("\n".join(shared[1].advice()))
         return
     siblings = len(list(session.folder.parent.glob("*/routes.json")))
     name = f"TURBOLIFT_DEPLOYMENT={session.settings.deployment} " if siblings > 1 else ""

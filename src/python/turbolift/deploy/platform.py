@@ -15,10 +15,11 @@ deployment or ``--platform`` says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from turbolift.errors import DeployError
 from turbolift.image.layout import Layout
@@ -69,7 +70,9 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is known of an instance now. ``pid`` where it is a process here; ``since`` in seconds since 1970."""
+    """What is known of an instance now. ``pid`` where it is a process here; ``since`` in seconds since 1970;
+    ``replicas``: how many are ready, and of how many.
+    """
 
     alive: bool
     ready: bool
@@ -77,6 +80,7 @@ class Health:
     restarts: int = 0
     since: float | None = None
     note: str = ""
+    replicas: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,8 @@ class Host:
 
     ``state`` is the deployment's own folder (0700), ``store`` the images (every blob in it verified),
     ``routes`` the path of the route table, ``say`` reports progress to a person (a line at a time), ``drain``
-    is how many seconds an instance gets to finish its calls when it is stopped, if the user said so.
+    is how many seconds an instance gets to finish its calls when it is stopped, if the user said so. ``place`` is
+    where, for a platform that has places (`turbolift.deploy.places`).
     """
 
     workspace: Path
@@ -104,6 +109,7 @@ class Host:
     routes: Path
     say: Callable[[str], None]
     drain: float | None
+    place: object = None
 
     def drain_of(self, release: Release) -> float:
         """Return how many seconds an instance of `release` gets: as long as one call may take, unless told."""
@@ -176,3 +182,71 @@ class Platform(Protocol):
     def destroy(self) -> None:
         """Remove what the platform keeps outside of the deployment's state folder; nothing runs any more."""
         ...
+
+
+@runtime_checkable
+class SharedPlatform(Protocol):
+    """What a platform has beside `Platform` whose instances other machines see and call: a cluster.
+
+    Its own state is the truth; the deployment's folder holds a copy. The id of an instance follows from its release:
+    starting what runs already is nothing.
+    """
+
+    at_once: int
+    """How many releases are started at the same time."""
+
+    retire_after: float
+    """Seconds from the switch until every caller has the new table, unless the user says otherwise."""
+
+    def alone(self, command: str, wait: float) -> AbstractContextManager[None]:
+        """See to it for a block that no other machine changes the deployment; wait `wait` seconds at most for one
+        that does. Says first whether the deployment may be changed at all.
+        """
+        ...
+
+    def recall(self) -> Mapping[str, bytes] | None:
+        """Return the files of the deployment's state by name, as `publish` was given them; None: nothing is
+        deployed.
+        """
+        ...
+
+    def publish(self, files: Mapping[str, bytes]) -> None:
+        """Replace the state, and with it the table that callers follow, in one write. Raises DeployError where
+        another run did so since `recall`.
+        """
+        ...
+
+    def holds(self, release: Release) -> bool:
+        """Return whether `release` can be started without its image being in the store."""
+        ...
+
+    def stale(self, release: Release) -> bool:
+        """Return whether what runs of `release` was made by other settings than those of now."""
+        ...
+
+    async def retire(self, instance: Instance) -> bool:
+        """Stop `instance` if nobody calls it any more; return whether it was stopped."""
+        ...
+
+    def reach(self, instance: Instance) -> AbstractContextManager[str]:
+        """Give an endpoint that this machine can call `instance` by."""
+        ...
+
+    def scrape(self, instance: Instance) -> list[bytes]:
+        """Return the ``/metrics`` of each replica of `instance`."""
+        ...
+
+    def changes(self, wanted: Sequence[Release], gone: Sequence[Instance]) -> Iterator[str]:
+        """Yield what a deploy of `wanted` would change, text by text; nothing is written."""
+        ...
+
+    def advice(self) -> list[str]:
+        """Return lines that say how to call what is deployed."""
+        ...
+
+
+def reach(platform: Platform, instance: Instance) -> AbstractContextManager[str]:
+    """Give an endpoint that this machine can call `instance` by: its own, or what a shared platform opens."""
+    if isinstance(platform, SharedPlatform):
+        return platform.reach(instance)
+    return nullcontext(instance.endpoint)

@@ -27,9 +27,19 @@ def _docker() -> Factory:
     return DockerPlatform
 
 
+def _k8s() -> Factory:
+    try:
+        from turbolift.deploy.k8s.platform import K8sPlatform
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"platform k8s needs the distribution {error.name!r}: pip install turbolift-runtime[deploy]"
+        ) from None
+
+    return K8sPlatform
+
+
 # Each is imported when it is used: a platform may bring a heavy client library.
-_OWN: dict[str, Callable[[], Factory]] = {"docker": _docker, "local": _local}
-_PLANNED = ("k8s",)
+_OWN: dict[str, Callable[[], Factory]] = {"docker": _docker, "local": _local, "k8s": _k8s}
 
 
 def known() -> list[str]:
@@ -47,9 +57,7 @@ def check(kinds: Iterable[tuple[str, str]]) -> None:
     for kind, functions in missing.items():
         some = ", ".join(functions[:3]) + (f" and {len(functions) - 3} more" if len(functions) > 3 else "")
         why = (
-            f"this turbolift cannot deploy to {kind!r} yet"
-            if kind in _PLANNED
-            else f"there is no platform {kind!r} here (a distribution may announce it by the entry point "
+            f"there is no platform {kind!r} here (a distribution may announce it by the entry point "
             f"group {GROUP!r})"
         )
         raise ConfigurationError(

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from turbolift.deploy import registry
 from turbolift.deploy.plan import STARTS, Action, Step, plan
-from turbolift.deploy.platform import Host, Instance, Platform, Release
+from turbolift.deploy.platform import Host, Instance, Platform, Release, SharedPlatform
 from turbolift.deploy.state import Generation, Serving, State
 from turbolift.deploy.view import View
 from turbolift.errors import DeployError, DocumentError, TurboliftError
@@ -45,6 +45,11 @@ class Platforms:
             self._made[kind] = registry.make(kind, self._host)
         return self._made[kind]
 
+    def shared(self, kind: str) -> SharedPlatform | None:
+        """Return the platform `kind` if it is one that other machines see too."""
+        found = self[kind]
+        return found if isinstance(found, SharedPlatform) else None
+
 
 class Rollout:
     """Brings one deployment from its current generation to a wanted one; the deployment's lock is held."""
@@ -56,7 +61,7 @@ class Rollout:
         view: View,
         *,
         ready_timeout: float,
-        retire_after: float = RETIRE_AFTER,
+        retire_after: float | None = None,
     ) -> None:
         self._state = state
         self._platforms = platforms
@@ -85,14 +90,14 @@ class Rollout:
         wanted = list(wanted)
         former, sound = self.current()
         registry.check((one.function, one.platform) for one in wanted)
-        leftovers = self._leftovers(former)
+        leftovers = self._leftovers(former, wanted)
         if sound and leftovers:
             await self._clean(leftovers)
             leftovers = []
-        steps = plan(wanted, former.serving, await self._healthy(former))
+        steps = plan(wanted, former.serving, await self._healthy(former, wanted))
         self._view.open(step.function for step in steps)
         self._show(steps)
-        started = await self._start([step for step in steps if step.action in STARTS], bring)
+        started = await self._start([step for step in steps if step.action in STARTS], former, bring)
         serving = {
             step.function: started[step.function] if step.action in STARTS else step.current
             for step in steps
@@ -101,29 +106,48 @@ class Rollout:
         table = {name: one for name, one in serving.items() if one is not None}
         generation = former
         if started or any(step.action is Action.RETIRED for step in steps) or not sound:
-            generation = self._state.switch(former, table)
-        await self._retire(steps, leftovers)
+            generation = self._state.switch(former, table, publisher(self._state, self._platforms))
+        new = {one.instance.id for one in started.values()}
+        await self._retire(steps, [one for one in leftovers if one.id not in new], new)
         return steps, generation
 
-    def _leftovers(self, former: Generation) -> list[Instance]:
-        """Return what runs, or is recorded to, and is in no table: a killed run left it."""
+    def _leftovers(self, former: Generation, wanted: Sequence[Release]) -> list[Instance]:
+        """Return what runs, or is recorded to, and is in no table: a killed run left it.
+
+        On a shared platform what is `wanted` is left alone: starting it is to find it.
+        """
         serving = {one.instance.id for one in former.serving.values()}
+        versions = {(one.function, one.version) for one in wanted}
         return [
             instance
-            for kind in self._state.platforms()
+            for kind in sorted(
+                {*self._state.platforms(), *(one.platform for one in wanted if self._is_shared(one))}
+            )
             for instance in self._platforms[kind].instances()
             if instance.id not in serving
+            and not (self._platforms.shared(kind) and (instance.function, instance.version) in versions)
         ]
+
+    def _is_shared(self, release: Release) -> bool:
+        return self._platforms.shared(release.platform) is not None
 
     async def _clean(self, leftovers: Sequence[Instance]) -> None:
         self._view.say(
             f"stopping {len(leftovers)} instance{'s' * (len(leftovers) > 1)} that an interrupted run left: "
             + ", ".join(sorted({one.function for one in leftovers}))
         )
-        await self._stop_all(leftovers)
+        await every(*(self._put_away(one) for one in leftovers))
 
-    async def _healthy(self, former: Generation) -> set[str]:
+    async def _healthy(self, former: Generation, wanted: Sequence[Release]) -> set[str]:
+        releases = {one.function: one for one in wanted}
+
         async def is_healthy(one: Serving) -> bool:
+            shared = self._platforms.shared(one.instance.platform)
+            release = releases.get(one.release.function)
+            same = release is not None and release.version == one.release.version
+            # The same version under other settings, or taken away in part: it is applied again.
+            if shared and release and same and await asyncio.to_thread(shared.stale, release):
+                return False
             return (await self._platforms[one.instance.platform].health(one.instance)).ready
 
         names = list(former.serving)
@@ -136,7 +160,7 @@ class Rollout:
             assert release is not None
             if step.action is Action.UNCHANGED:
                 continue
-            note = {Action.REPLACED: "replaces", Action.RESTARTED: "was down"}.get(step.action, "")
+            note = {Action.REPLACED: "replaces", Action.RESTARTED: "was down or changed"}.get(step.action, "")
             if step.action is Action.REPLACED and step.current is not None:
                 note = f"replaces {step.current.release.version[:8]}"
             self._view.update(
@@ -144,9 +168,13 @@ class Rollout:
             )
 
     async def _start(
-        self, steps: Sequence[Step], bring: Callable[[Sequence[Release]], object] | None
+        self,
+        steps: Sequence[Step],
+        former: Generation,
+        bring: Callable[[Sequence[Release]], object] | None,
     ) -> dict[str, Serving]:
         """Start the steps' releases and wait for all; on any failure, or when interrupted, stop them again."""
+        serving = {one.instance.id for one in former.serving.values()}
         releases = [step.wanted for step in steps if step.wanted is not None]
         if not releases:
             return {}
@@ -156,10 +184,10 @@ class Rollout:
             self._state.note_platform(kind)
             await self._platforms[kind].prepare([one for one in releases if one.platform == kind])
         started: dict[str, Serving] = {}
-        slots = asyncio.Semaphore(_AT_ONCE)
+        slots = {kind: asyncio.Semaphore(self._at_once(kind)) for kind in {one.platform for one in releases}}
 
         async def start(release: Release) -> DeployError | None:
-            async with slots:
+            async with slots[release.platform]:
                 try:
                     await self._bring_up(release, started)
                 except DeployError as error:
@@ -177,13 +205,18 @@ class Rollout:
             if errors:
                 raise _failure(errors, len(releases))
         except BaseException as error:
-            if started:
-                self._view.say(f"stopping what this run started: {', '.join(sorted(started))}")
-            await asyncio.shield(self._stop_all(one.instance for one in started.values()))
+            new = {name: one.instance for name, one in started.items() if one.instance.id not in serving}
+            if new:
+                self._view.say(f"stopping what this run started: {', '.join(sorted(new))}")
+            await asyncio.shield(self._stop_all(new.values()))
             if not isinstance(error, Exception):
                 self._view.say("nothing was switched: what served before serves on")
             raise
         return started
+
+    def _at_once(self, kind: str) -> int:
+        shared = self._platforms.shared(kind)
+        return _AT_ONCE if shared is None else shared.at_once
 
     async def _bring_up(self, release: Release, started: dict[str, Serving]) -> None:
         platform = self._platforms[release.platform]
@@ -208,7 +241,7 @@ class Rollout:
             ms=round((time.monotonic() - begin) * 1000),
         )
 
-    async def _retire(self, steps: Sequence[Step], leftovers: Sequence[Instance]) -> None:
+    async def _retire(self, steps: Sequence[Step], leftovers: Sequence[Instance], new: set[str]) -> None:
         """Stop what the table no longer names, once callers of the old table have sent what they had in hand."""
         old: list[tuple[str, Instance, bool]] = []
         for step in steps:
@@ -224,21 +257,28 @@ class Rollout:
                     pid=health.pid,
                     endpoint=step.current.instance.endpoint,
                 )
-            else:
+            elif step.current.instance.id not in new:
                 old.append((step.function, step.current.instance, step.action is Action.RETIRED))
         if not old and not leftovers:
             return
         for function, _, gone in old:
             if gone:
                 self._view.update(function, "draining")
-        await asyncio.sleep(self._retire_after)
+        pause = self._pause([*(instance for _, instance, _ in old), *leftovers])
+        if pause > _PATIENCE:
+            self._view.say(
+                f"all is switched; what is retired is stopped in {pause:g} s, when every caller knows (Ctrl-C: the next "
+                "deploy does it)"
+            )
+        await asyncio.sleep(pause)
 
         async def stop(function: str, instance: Instance, gone: bool) -> None:
-            await self._platforms[instance.platform].stop(instance)
-            if gone:
+            if await self._put_away(instance) and gone:
                 self._view.update(function, "retired")
 
-        stopping = asyncio.ensure_future(every(*(stop(*one) for one in old), self._stop_all(leftovers)))
+        stopping = asyncio.ensure_future(
+            every(*(stop(*one) for one in old), *(self._put_away(one) for one in leftovers))
+        )
         try:
             await asyncio.wait({stopping}, timeout=_PATIENCE)
             if not stopping.done():
@@ -247,6 +287,30 @@ class Rollout:
         except asyncio.CancelledError:
             self._view.say("all is switched; what is retired and still runs is stopped by the next deploy")
             raise
+
+    def _pause(self, instances: Sequence[Instance]) -> float:
+        """Return the seconds from the switch to the first stop."""
+        if self._retire_after is not None:
+            return self._retire_after
+        kinds = {one.platform for one in instances}
+        return max((self._retire_after_of(kind) for kind in kinds), default=RETIRE_AFTER)
+
+    def _retire_after_of(self, kind: str) -> float:
+        shared = self._platforms.shared(kind)
+        return RETIRE_AFTER if shared is None else shared.retire_after
+
+    async def _put_away(self, instance: Instance) -> bool:
+        """Stop what no table names; on a shared platform, unless callers that we do not know still use it."""
+        shared = self._platforms.shared(instance.platform)
+        if shared is None:
+            await self._platforms[instance.platform].stop(instance)
+        elif not await shared.retire(instance):
+            self._view.say(
+                f"{instance.function} {instance.version[:10]} is still being called: it stays until a later deploy, or "
+                "'prune', finds it idle"
+            )
+            return False
+        return True
 
     async def _stop_all(self, instances: Iterable[Instance]) -> None:
         await every(*(self._platforms[one.platform].stop(one) for one in instances))
@@ -265,17 +329,30 @@ async def stop_serving(
     former: Generation,
     functions: Iterable[str],
     *,
-    retire_after: float = RETIRE_AFTER,
+    retire_after: float | None = None,
 ) -> Generation:
     """Take `functions` out of the route table, then stop them; return the new generation."""
     gone = set(functions)
     kept: Mapping[str, Serving] = {name: one for name, one in former.serving.items() if name not in gone}
-    generation = state.switch(former, kept)
+    generation = state.switch(former, kept, publisher(state, platforms))
     stopping = [former.serving[name].instance for name in sorted(gone)]
     if stopping:
-        await asyncio.sleep(retire_after)
+        await asyncio.sleep(RETIRE_AFTER if retire_after is None else retire_after)
         await every(*(platforms[one.platform].stop(one) for one in stopping))
     return generation
+
+
+def publisher(state: State, platforms: Platforms) -> Callable[[Mapping[str, bytes]], None] | None:
+    """Return what `State.switch` tells shared platforms of this deployment by, or None where there is none."""
+    told = [shared for kind in state.platforms() if (shared := platforms.shared(kind)) is not None]
+    if not told:
+        return None
+
+    def publish(files: Mapping[str, bytes]) -> None:
+        for one in told:
+            one.publish(files)
+
+    return publish
 
 
 def _failure(errors: Sequence[DeployError], total: int) -> DeployError:

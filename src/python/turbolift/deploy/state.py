@@ -11,8 +11,9 @@ left, and is overwritten by the next.
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,17 @@ class State:
         former = None if current.rollback is None else self.generation(current.rollback)
         return [*releases, *(former.releases().values() if former else ())]
 
-    def switch(self, former: Generation, serving: Mapping[str, Serving]) -> Generation:
+    def switch(
+        self,
+        former: Generation,
+        serving: Mapping[str, Serving],
+        publish: Callable[[Mapping[str, bytes]], None] | None = None,
+    ) -> Generation:
         """Make `serving` current instead of `former`: one new generation, then one new table. Returns the
         generation.
+
+        `publish` is given all files of the new state, by name, before the table is replaced here: where it fails,
+        nothing is switched.
         """
         changed = {
             name: (one.release.version, one.release.platform) for name, one in serving.items()
@@ -139,11 +148,36 @@ class State:
             time.time(),
         )
         self._write(generation)
-        files.write(self.routes, _pretty(self._table(generation)))
+        table = _pretty(self._table(generation))
+        if publish is not None:
+            kept = [self._path(one) for one in (generation.number, generation.rollback) if one is not None]
+            state = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in kept if path.is_file()}
+            publish({self.routes.name: table, **state})
+        files.write(self.routes, table)
         for path in self._path(0).parent.glob("[0-9]*.json"):
             if int(path.stem) not in (generation.number, generation.rollback):
                 path.unlink()
         return generation
+
+    def restore(self, state: Mapping[str, bytes] | None) -> None:
+        """Make the state what `publish` was given once, perhaps on another machine; None: nothing is deployed."""
+        here = {path.name: path for path in self._path(0).parent.glob("[0-9]*.json")}
+        wanted = {name.partition("/")[2]: data for name, data in (state or {}).items() if "/" in name}
+        if any(not re.fullmatch(r"[0-9]+\.json", name) for name in wanted):
+            raise DeployError(f"the state of {self.deployment!r} was written by another turbolift")
+        for name, data in wanted.items():
+            path = self._path(0).with_name(name)
+            if name not in here or path.read_bytes() != data:
+                files.private_dir(path.parent)
+                files.write(path, data)
+        table = (state or {}).get(self.routes.name)
+        if table is None:
+            self.routes.unlink(missing_ok=True)
+        elif not self.exists() or self.routes.read_bytes() != table:
+            files.write(self.routes, table)
+        for name, path in here.items():
+            if name not in wanted:
+                path.unlink(missing_ok=True)
 
     def _table(self, generation: Generation) -> dict[str, Any]:
         kinds = sorted({one.release.platform for one in generation.serving.values()})

@@ -44,6 +44,7 @@ class Line:
             "pid": self.health.pid,
             "restarts": self.health.restarts,
             "calls": self.calls,
+            **({} if self.health.replicas is None else {"replicas": list(self.health.replicas)}),
         }
 
 
@@ -55,8 +56,13 @@ async def gather(session: Session) -> list[Line]:
     async def ask(one: Serving) -> Line:
         assert platforms is not None
         health = await platforms[one.instance.platform].health(one.instance)
-        calls = await asyncio.to_thread(_calls, one.instance.endpoint) if health.ready else None
-        return Line(one, health, calls)
+        shared = platforms.shared(one.instance.platform)
+        if not health.ready:
+            return Line(one, health, None)
+        if shared is not None:
+            texts = await asyncio.to_thread(shared.scrape, one.instance)
+            return Line(one, health, _sum(texts) if texts else None)
+        return Line(one, health, await asyncio.to_thread(_calls, one.instance.endpoint))
 
     return list(await asyncio.gather(*(ask(one) for one in serving)))
 
@@ -86,7 +92,11 @@ def _calls(endpoint: str) -> int | None:
         return None
     if answer.status != 200:
         return None
-    return round(sum(float(value) for value in _CALLS.findall(answer.body)))
+    return _sum([answer.body])
+
+
+def _sum(texts: list[bytes]) -> int:
+    return round(sum(float(value) for text in texts for value in _CALLS.findall(text)))
 
 
 def _print_table(lines: list[Line]) -> None:
@@ -100,7 +110,8 @@ def _print_table(lines: list[Line]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("function", "version", "platform", "state"):
         table.add_column(name, no_wrap=True, overflow="fold")
-    for name in ("pid", "up", "calls", "restarts"):
+    pods = any(line.health.replicas is not None for line in lines)
+    for name in ("pods" if pods else "pid", "up", "calls", "restarts"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("endpoint", overflow="fold")
     for line in lines:
@@ -111,13 +122,19 @@ def _print_table(lines: list[Line]) -> None:
             release.version[:SHORT],
             release.platform,
             Text(state, style="green" if health.ready else "bold red"),
-            "" if health.pid is None else str(health.pid),
+            _count(health),
             "" if health.since is None else _age(time.time() - health.since),
             "" if line.calls is None else str(line.calls),
             str(health.restarts),
             Text(line.serving.instance.endpoint),
         )
     console.print(table)
+
+
+def _count(health: Health) -> str:
+    if health.replicas is not None:
+        return f"{health.replicas[0]}/{health.replicas[1]}"
+    return "" if health.pid is None else str(health.pid)
 
 
 def _age(seconds: float) -> str:

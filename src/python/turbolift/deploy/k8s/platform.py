@@ -1,0 +1,339 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Implements `turbolift.deploy.platform.Platform` with a namespace of a Kubernetes cluster.
+
+An instance is a version's set of objects; its id is their common name. Whatever is there is found by label, so that
+another machine, or a run after one that was killed, sees the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import functools
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from turbolift.deploy.k8s import (
+    diagnose,
+    images,
+    metrics,
+    names,
+    permissions,
+    place,
+    readiness,
+    removal,
+    render,
+)
+from turbolift.deploy.k8s.apply import apply, check_ours, difference, is_current, is_ours
+from turbolift.deploy.k8s.cluster import ApiError, Cluster
+from turbolift.deploy.k8s.forward import Forward, socket_folder
+from turbolift.deploy.k8s.lease import Lease
+from turbolift.deploy.k8s.logs import read_logs
+from turbolift.deploy.k8s.memory import Memory
+from turbolift.deploy.k8s.objects import DEPLOYMENT, POD, RELEASE_KINDS, Object, annotation, kind_of
+from turbolift.deploy.k8s.place import Place
+from turbolift.deploy.k8s.settings import Settings
+from turbolift.deploy.platform import Health, Host, Instance, Release, Removal, StartError
+from turbolift.errors import ConfigurationError, DeployError
+
+KIND = "k8s"
+
+T = TypeVar("T")
+
+
+class K8sPlatform:
+    """Runs functions as Deployments of one namespace."""
+
+    kind = KIND
+    adopts = True
+    at_once = 16
+    retire_after = 90.0
+    """A kubelet shows a changed ConfigMap to the pods that mount it within 60 to 90 s."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        if not isinstance(host.place, Place):
+            raise ConfigurationError(
+                "functions of one deployment are tagged for k8s and for something else: pass --platform, or make two "
+                "deployments"
+            )
+        self.place = host.place
+        self.cluster = Cluster(self.place)
+        self.settings = Settings(host.deployment, self.place.namespace, self.place.registry, host.drain)
+        self._memory = Memory(self.cluster)
+        self._lease = Lease(self.cluster, host.deployment)
+        self._pool = ThreadPoolExecutor(64, thread_name_prefix="k8s")
+
+    # What the rollout asks for.
+
+    async def prepare(self, releases: Sequence[Release]) -> None:
+        """Push what the registry lacks."""
+        self._check_releases(releases)
+        done = await self._call(
+            images.push_releases,
+            self._host.store,
+            self.settings,
+            self._memory.id,
+            releases,
+            insecure=self.place.insecure,
+        )
+        place.remember(self._host.state, self.place)
+        if done.sent or done.mounted:
+            self._host.say(
+                f"pushed {done.size / 1e6:.1f} MB in {done.sent} blobs to {self.settings.registry} "
+                f"({done.mounted} mounted, {done.present} there already)"
+            )
+
+    async def start(self, release: Release) -> Instance:
+        """Apply the objects of `release`; what is there already and says the same is not touched."""
+        instance = self._instance(release)
+        try:
+            await self._call(self._apply, release)
+        except DeployError as error:
+            raise StartError(release.function, str(error)) from None
+        return instance
+
+    async def wait_ready(self, instance: Instance, timeout: float) -> None:
+        """Follow Deployment and pods until enough of them are available, or none ever will be."""
+        stop = threading.Event()
+        try:
+            await self._call(
+                readiness.wait_ready, self.cluster, self._selector(instance), instance, timeout, stop
+            )
+        finally:
+            stop.set()
+
+    async def health(self, instance: Instance) -> Health:
+        """Read the Deployment and its pods."""
+        return await self._call(self._health, instance)
+
+    async def stop(self, instance: Instance) -> None:
+        """Delete the instance's objects; returns when its pods have finished their calls and are gone."""
+        stop = threading.Event()
+        try:
+            await self._call(
+                removal.remove,
+                self.cluster,
+                self.settings.deployment,
+                self._selector(instance),
+                instance,
+                stop,
+            )
+        finally:
+            stop.set()
+
+    async def retire(self, instance: Instance) -> bool:
+        """Stop `instance` if nobody calls it any more; return whether it was stopped."""
+        if not await self._call(self._is_idle, instance):
+            return False
+        await self.stop(instance)
+        return True
+
+    def instances(self) -> list[Instance]:
+        """Return what there is of this deployment, by label."""
+        found: dict[str, Instance] = {}
+        for one in self._call_all(self._labelled, RELEASE_KINDS):
+            function, version = annotation(one, names.FUNCTION), annotation(one, names.FULL_VERSION)
+            if function and version:
+                name = one["metadata"]["name"]
+                found[name] = self._named(name, function, version)
+        return list(found.values())
+
+    def logs(self, instance: Instance, *, lines: int, follow: bool) -> Iterator[str]:
+        """Yield lines of all pods of the instance; each with its pod where there are several."""
+        return read_logs(self.cluster, self._selector(instance), lines=lines, follow=follow)
+
+    def prune(self, keep: Sequence[Release], *, dry_run: bool) -> list[Removal]:
+        """Remove versions that no table names and nobody calls, and images in the registry that none of `keep` needs."""
+        removed: list[Removal] = []
+        running = self.instances()
+        routed = self._memory.routed()
+        for instance in running:
+            if (instance.function, instance.version) in routed:
+                continue
+            if dry_run or asyncio.run(self.retire(instance)):
+                removed.append(Removal("version", f"{self.settings.namespace}/{instance.id}", 0))
+            else:
+                self._host.say(f"{instance.id} is still being called: it stays")
+        functions = {one.function for one in keep} | {one.function for one in running}
+        if self.settings.registry:
+            removed += images.prune(
+                self.settings,
+                self._memory.id,
+                functions,
+                keep,
+                insecure=self.place.insecure,
+                dry_run=dry_run,
+            )
+        return removed
+
+    def destroy(self) -> None:
+        """Remove every object with the deployment's labels, the route table last."""
+        removal.destroy(self.cluster, self.settings.deployment)
+
+    # What other machines and callers see of it.
+
+    @contextlib.contextmanager
+    def alone(self, command: str, wait: float) -> Iterator[None]:
+        """Check permissions and the namespace, then hold the deployment's Lease for the block."""
+        permissions.check(self.cluster)
+        with self._lease.hold(command, wait, self._host.say):
+            yield
+
+    def recall(self) -> Mapping[str, bytes] | None:
+        """Return the state that the cluster keeps of this deployment; None where there is none."""
+        found = self._memory.recall(self.settings.deployment)
+        if found is not None:
+            place.remember(self._host.state, self.place)
+        return found
+
+    def publish(self, files: Mapping[str, bytes]) -> None:
+        """Replace the route table that callers follow, and the state, in one write."""
+        self._lease.check()
+        self._memory.publish(self.settings, files)
+        self._nudge()
+
+    def holds(self, release: Release) -> bool:
+        """Return whether the registry has the image of `release`."""
+        return images.is_there(self.settings, release, insecure=self.place.insecure)
+
+    @contextlib.contextmanager
+    def reach(self, instance: Instance) -> Iterator[str]:
+        """Give an endpoint here that leads to the pods of `instance` while the block runs."""
+        with socket_folder() as folder:
+            forward = Forward(self.cluster, folder / "s", functools.partial(self._ready_pods, instance))
+            try:
+                yield forward.endpoint
+            finally:
+                forward.close()
+
+    def advice(self) -> list[str]:
+        """Return how to use what was deployed."""
+        name = names.routes_name(self.settings.deployment)
+        return [
+            f"in the cluster:      label pods {names.CALLER}={self.settings.deployment}, mount ConfigMap {name}",
+            "                     and set TURBOLIFT=on TURBOLIFT_ROUTES=PATH/routes.json",
+            "call it from here:   ./pants run deploy -- --platform k8s call FUNCTION JSON",
+        ]
+
+    def changes(self, wanted: Sequence[Release], gone: Sequence[Instance]) -> Iterator[str]:
+        """Yield the differences that a deploy of `wanted` would make, as the server says."""
+        self._check_releases(wanted)
+        for release in wanted:
+            for document in render.release_objects(self.settings, release):
+                text = difference(self.cluster, self.settings.deployment, document)
+                if text:
+                    yield text
+        for instance in gone:
+            for one in removal.objects_of(self.cluster, self.settings.deployment, instance):
+                yield f"retired after the switch: {kind_of(one).kind}/{one['metadata']['name']}\n"
+
+    def scrape(self, instance: Instance) -> list[bytes]:
+        """Return the /metrics of every ready pod of `instance`; those that cannot be reached are left out."""
+        return metrics.scrape(self.cluster, self._ready_pods(instance))
+
+    def stale(self, release: Release) -> bool:
+        """Return whether what is there of `release` is not what would be applied now."""
+        for document in render.release_objects(self.settings, release):
+            live = self.cluster.get(kind_of(document), document["metadata"]["name"])
+            if live is None or not is_ours(live, self.settings.deployment) or not is_current(live, document):
+                return True
+        return False
+
+    # How.
+
+    def _check_releases(self, releases: Sequence[Release]) -> None:
+        if not self.settings.registry:
+            raise ConfigurationError(
+                f"{releases[0].function if releases else 'platform k8s'}: where are images pushed to? Give --registry "
+                "HOST/PREFIX, or K8s(registry=...) in the tag"
+            )
+        names.deployment_labels(self.settings.deployment)
+
+    def _apply(self, release: Release) -> None:
+        wanted = render.release_objects(self.settings, release)
+        for document in wanted:
+            live = self.cluster.get(kind_of(document), document["metadata"]["name"])
+            if live is not None:
+                check_ours(live, self.settings.deployment)
+        for document in wanted:
+            apply(self.cluster, self.settings.deployment, document)
+
+    def _health(self, instance: Instance) -> Health:
+        deployment = self.cluster.get(DEPLOYMENT, instance.id)
+        if deployment is None:
+            return Health(alive=False, ready=False, note="its Deployment is gone: deploy again")
+        pods = self.cluster.find(POD, labels=self._selector(instance))
+        ready = sum(diagnose.is_ready(pod) for pod in pods)
+        wanted = (deployment.get("spec") or {}).get("replicas", 1)
+        note = ""
+        if not ready:
+            note = diagnose.explain(self.cluster, deployment, pods).reason.splitlines()[0]
+        return Health(
+            alive=bool(pods),
+            ready=ready > 0,
+            restarts=sum(diagnose.restarts(pod) for pod in pods),
+            since=_seconds(deployment["metadata"].get("creationTimestamp")),
+            note=note,
+            replicas=(ready, wanted),
+        )
+
+    def _nudge(self) -> None:
+        """Have kubelets show the new table to callers at once: they look again when a pod's annotation changes.
+
+        Only a help: where it fails, they look by themselves within 60 to 90 s.
+        """
+        stamp = {"metadata": {"annotations": {names.GENERATION: self._memory.generation}}}
+
+        def nudge(pod: Object) -> None:
+            with contextlib.suppress(ApiError):
+                self.cluster.json(
+                    "PATCH",
+                    POD.path(self.settings.namespace, pod["metadata"]["name"]),
+                    {"fieldManager": names.MANAGER},
+                    stamp,
+                    content_type="application/merge-patch+json",
+                )
+
+        with contextlib.suppress(ApiError):
+            callers = self.cluster.find(POD, labels=f"{names.CALLER}={self.settings.deployment}")
+            list(self._pool.map(nudge, callers))
+
+    def _is_idle(self, instance: Instance) -> bool:
+        return metrics.is_idle(self.cluster, functools.partial(self._ready_pods, instance))
+
+    def _ready_pods(self, instance: Instance) -> list[str]:
+        pods = self.cluster.find(POD, labels=self._selector(instance))
+        return sorted(pod["metadata"]["name"] for pod in pods if diagnose.is_ready(pod))
+
+    def _labelled(self, kind: Any) -> list[Object]:
+        return self.cluster.find(kind, labels=names.selector(self.settings.deployment))
+
+    def _selector(self, instance: Instance) -> str:
+        return names.pod_selector(self.settings.deployment, instance.function, instance.version)
+
+    def _instance(self, release: Release) -> Instance:
+        return self._named(
+            names.object_name(release.function, release.version), release.function, release.version
+        )
+
+    def _named(self, name: str, function: str, version: str) -> Instance:
+        return Instance(name, function, version, self.kind, render.endpoint_of(self.settings, name))
+
+    def _call_all(self, work: Callable[[Any], list[T]], items: Sequence[Any]) -> list[T]:
+        return list(itertools.chain.from_iterable(self._pool.map(work, items)))
+
+    async def _call(self, work: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """Run blocking work in a thread of our own: asyncio's few would be taken by those that wait."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, functools.partial(work, *arguments, **named))
+
+
+def _seconds(stamp: str | None) -> float | None:
+    """Return an RFC 3339 time as seconds since 1970."""
+    return None if stamp is None else datetime.datetime.fromisoformat(stamp).timestamp()

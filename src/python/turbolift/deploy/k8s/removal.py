@@ -1,0 +1,70 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Take versions away: scaling first, then pods with their calls finished, then what led to them."""
+
+from __future__ import annotations
+
+import threading
+
+from turbolift.deploy.k8s import names, readiness
+from turbolift.deploy.k8s.apply import is_ours
+from turbolift.deploy.k8s.cluster import Cluster
+from turbolift.deploy.k8s.objects import (
+    AUTOSCALER,
+    DEPLOYMENT,
+    OWN_KINDS,
+    RELEASE_KINDS,
+    Object,
+    kind_of,
+)
+from turbolift.deploy.platform import Instance
+from turbolift.errors import DeployError
+
+_MARGIN = 30.0
+"""Seconds beyond a pod's own grace time in which its node must have reported its end."""
+
+
+def objects_of(cluster: Cluster, deployment: str, instance: Instance) -> list[Object]:
+    """Return what there is of `instance`, if it is this deployment's."""
+    found = (cluster.get(kind, instance.id) for kind in RELEASE_KINDS)
+    return [one for one in found if one is not None and is_ours(one, deployment)]
+
+
+def remove(
+    cluster: Cluster, deployment: str, selector: str, instance: Instance, stop: threading.Event
+) -> None:
+    """Delete the objects of `instance`; its Service and policy go when its pods have ended. Idempotent.
+
+    Raises DeployError where pods are still there after their grace time.
+    """
+    found = {kind_of(one): one for one in objects_of(cluster, deployment, instance)}
+    for kind in (AUTOSCALER, DEPLOYMENT):
+        if kind in found:
+            cluster.delete(kind, instance.id, foreground=kind is DEPLOYMENT)
+    grace = 60.0
+    if DEPLOYMENT in found:
+        spec = found[DEPLOYMENT]["spec"]["template"]["spec"]
+        grace = float(spec.get("terminationGracePeriodSeconds") or grace)
+    if not readiness.wait_gone(cluster, selector, grace + _MARGIN, stop):
+        if stop.is_set():
+            return
+        raise DeployError(
+            f"{instance.function}: pods of {instance.id} are still there {grace + _MARGIN:.0f} s after they were told "
+            "to end: is their node alive? The next deploy takes the rest away",
+            function=instance.function,
+        )
+    for kind in found.keys() - {AUTOSCALER, DEPLOYMENT}:
+        cluster.delete(kind, instance.id)
+
+
+def destroy(cluster: Cluster, deployment: str) -> list[Object]:
+    """Delete every object with the deployment's labels, the route table and the Lease last; return what was
+    deleted.
+    """
+    selector = names.selector(deployment)
+    gone = []
+    for kind in OWN_KINDS:
+        for one in cluster.find(kind, labels=selector):
+            cluster.delete(kind, one["metadata"]["name"], foreground=kind is DEPLOYMENT)
+            gone.append(one)
+    return gone

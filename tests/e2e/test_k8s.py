@@ -1,0 +1,651 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Functions on a real Kubernetes: rolled out, called, changed, gone back, and taken away again.
+
+Pants remembers that a test passed or was skipped; a cluster is no input that it knows: `./pants test --force tests/e2e::`.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.kubernetes_cluster import (
+    ROOT,
+    ClusterDeployment,
+    Namespace,
+    Real,
+    bundles,
+    drop_namespace,
+    find,
+    make_namespace,
+    sources,
+)
+from turbolift.deploy.k8s import permissions
+from turbolift.deploy.k8s.cluster import ApiError
+from turbolift.deploy.k8s.names import function_name
+from turbolift.deploy.k8s.objects import CONFIG_MAP, DEPLOYMENT, POD, SERVICE
+
+sys.path.insert(0, str(ROOT / "tests" / "unit" / "image"))
+sys.path.insert(0, str(ROOT / "tests" / "unit" / "deploy"))
+
+from deployments import environment, wait_for  # pants: no-infer-dep
+from registries import running as running_registry  # pants: no-infer-dep
+
+DOUBLE = "shop.double:double"
+SECONDS = 60.0
+
+
+@pytest.fixture(scope="module")
+def real() -> Real:
+    """A cluster."""
+    return find()
+
+
+@pytest.fixture(scope="module")
+def workshop(real: Real) -> bundles.Workshop:
+    """What bundles are made from. The cluster comes first: without one there is no need to build."""
+    try:
+        return bundles.workshop()
+    except bundles.CannotBuildError as error:
+        pytest.skip(f"no base image or third-party tree can be built here: {error}")
+
+
+@pytest.fixture
+def namespace(real: Real) -> Iterator[Namespace]:
+    """A namespace of the test's own."""
+    one = make_namespace(real)
+    yield one
+    drop_namespace(one)
+
+
+@pytest.fixture
+def new(
+    workshop: bundles.Workshop, namespace: Namespace, tmp_path: Path
+) -> Iterator[Callable[..., ClusterDeployment]]:
+    """A maker of deployments: each as from another machine, with a state of its own."""
+    made: list[Path] = []
+
+    def make(*extra: str, name: str = "deploy", kubeconfig: str | None = None) -> ClusterDeployment:
+        runtime = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
+        made.append(runtime)
+        env = environment(tmp_path / f"state{len(made)}", runtime)
+        env["KUBECONFIG"] = kubeconfig or namespace.real.kubeconfig
+        root = tmp_path / f"machine{len(made)}"
+        return ClusterDeployment(workshop, root, env, namespace, *extra, name=name)
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def deployment(new: Callable[..., ClusterDeployment]) -> ClusterDeployment:
+    """A deployment from one machine."""
+    return new()
+
+
+def table(namespace: Namespace, name: str = "deploy") -> dict[str, Any]:
+    """Return the route table that callers in the cluster follow."""
+    live = namespace.cluster.get(CONFIG_MAP, f"turbolift-{name}")
+    assert live is not None
+    found: dict[str, Any] = json.loads(live["data"]["routes.json"])
+    return found
+
+
+def test_the_whole_life(deployment: ClusterDeployment, namespace: Namespace) -> None:
+    first = deployment.double(2, "K8s(3)", tag=", memory='96Mi', env={'PRICE': '$(HOME)'}")
+    done = deployment.run(bundle=first)
+    assert "1 function: 1 new; route table 1" in done.stdout
+    assert deployment.call() == 8
+    (one,) = deployment.status().values()
+    assert (one["ready"], one["replicas"], one["calls"], one["restarts"]) == (True, [1, 1], 1, 0)
+    endpoint = table(namespace)["routes"][DOUBLE]["endpoint"]
+    assert endpoint == f"http://{function_name(DOUBLE)}-{one['version'][:10]}.{namespace.name}.svc:8080"
+
+    # The same again writes nothing and restarts nothing.
+    before = namespace.fingerprints()
+    kinds = {key.partition("/")[0] for key in before}
+    assert kinds == {
+        "ConfigMap", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget", "Service",
+        "ServiceAccount",
+    }  # fmt: skip
+    again = deployment.run(bundle=first)
+    assert "1 function: 1 unchanged; route table 1" in again.stdout
+    assert namespace.fingerprints() == before
+    assert "pushed" not in again.stderr
+
+    # What would be done is said, and not done.
+    second = deployment.double(3, "K8s(3)")
+    for arguments in (("diff",), ("up", "--dry-run")):
+        said = deployment.run(*arguments, bundle=second).stdout
+        assert "replaced" in said
+        assert "+kind: Deployment" in said
+        assert "retired after the switch: Deployment/" in said
+        assert "1 function: 1 replaced" in said
+    assert namespace.fingerprints() == before
+    unchanged = deployment.run("diff", bundle=first).stdout
+    assert "unchanged" in unchanged
+    assert "+++" not in unchanged
+
+    deployment.run(bundle=second)
+    assert deployment.call() == 12
+    assert "doubling 4" in deployment.run("logs", "double").stdout
+    # Nothing of the old version is left.
+    assert before.keys() & namespace.fingerprints().keys() == {"ConfigMap/turbolift-deploy"}
+    assert "route table 3" in deployment.run("rollback", "double").stdout
+    assert deployment.call() == 8
+    deployment.run("down")
+    assert table(namespace)["routes"] == {}
+    assert {each["kind"] for each in namespace.ours()} == {"ConfigMap", "Lease"}
+    deployment.run("rollback")
+    assert deployment.call() == 8
+    deployment.run("destroy")
+    assert namespace.ours() == []
+    assert not deployment.state.exists() or not list(deployment.state.rglob("*.json"))
+
+
+def test_pods_are_closed_in_the_process_itself(deployment: ClusterDeployment, namespace: Namespace) -> None:
+    code = """
+from turbolift import K8s, on
+
+@on(K8s(configs={"WHERE": "settings/where"}, secrets={"WORD": "vault/word"}), env={"PRICE": "$(HOME) $5"})
+def look() -> dict[str, str]:
+    import os
+    status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines() if ":" in line)
+    found = {name: status[name].strip() for name in ("CapEff", "CapBnd", "NoNewPrivs", "Seccomp")}
+    found |= {name: os.environ.get(name, "") for name in ("PRICE", "WHERE", "WORD", "TURBOLIFT")}
+    found["uid"] = str(os.getuid())
+    found["token"] = str(os.path.exists("/var/run/secrets/kubernetes.io"))
+    open("/tmp/mine", "w").write("x")
+    for path in ("/app/src/x", "/x", "/etc/turbolift/x"):
+        try:
+            open(path, "w")
+        except OSError as error:
+            found[path] = error.strerror
+    return found
+"""
+    namespace.cluster.json(
+        "POST",
+        f"/api/v1/namespaces/{namespace.name}/configmaps",
+        body={"metadata": {"name": "settings"}, "data": {"where": "here"}},
+    )
+    namespace.create(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "vault"}, "stringData": {"word": "hush"}}
+    )
+    deployment.run(bundle=deployment.bundle("shop.look:look", platform=None, look={"shop/look.py": code}))
+    assert deployment.call("look", "{}") == {
+        "CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2", "uid": "65532", "token": "False",
+        "PRICE": "$(HOME) $5", "WHERE": "here", "WORD": "hush", "TURBOLIFT": "on",
+        "/app/src/x": "Read-only file system", "/x": "Read-only file system", "/etc/turbolift/x": "Read-only file system",
+    }  # fmt: skip
+    (live,) = [each for each in namespace.ours() if each["kind"] == "Deployment"]
+    assert "hush" not in json.dumps(live)
+
+
+def test_one_edited_function_touches_its_own_objects_alone(
+    deployment: ClusterDeployment, namespace: Namespace
+) -> None:
+    other = {
+        "shop/other.py": "from turbolift import K8s, on\n\n@on(K8s())\ndef other() -> str:\n    return 'o'\n"
+    }
+    both = (DOUBLE, "shop.other:other")
+    deployment.run(bundle=deployment.bundle(*both, platform=None, double=sources(2), other=other))
+    before = {key: one for key, one in namespace.fingerprints().items() if "other" in key}
+    assert len(before) == 5
+    done = deployment.run(bundle=deployment.bundle(*both, platform=None, double=sources(3), other=other))
+    assert "2 functions: 1 unchanged, 1 replaced" in done.stdout
+    assert {key: one for key, one in namespace.fingerprints().items() if "other" in key} == before
+    # Left out of the bundle: retired.
+    done = deployment.run(bundle=deployment.bundle(DOUBLE, platform=None, double=sources(3)))
+    assert "2 functions: 1 unchanged, 1 retired" in done.stdout
+    assert not [key for key in namespace.fingerprints() if "other" in key]
+
+
+BROKEN = {
+    "import": (
+        {"before": "import frobnicate"},
+        ["exit code 78: the function cannot be loaded", "No module named 'frobnicate'", "pod shop-double-"],
+    ),
+    "never ready": (
+        {"before": "import time; print('waiting for a database', flush=True); time.sleep(600)"},
+        ["was not ready within 8 s: pod shop-double-", "Startup probe failed", "waiting for a database"],
+    ),
+    "secret": (
+        {"platform": "K8s(secrets={'DB': 'database/password'})"},
+        ['CreateContainerConfigError: secret "database" not found'],
+    ),
+    "memory": (
+        {"before": "x = b'x' * (1 << 30)", "tag": ", memory='64Mi'"},
+        ["it used more memory than its tag says", "raise memory="],
+    ),
+    "nodes": (
+        {"platform": "K8s(node_selector={'pool': 'none'})"},
+        [
+            "was not ready within 8 s: pod shop-double-",
+            "Unschedulable: 0/",
+            "didn't match Pod's node affinity/selector",
+        ],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def serving(
+    real: Real, workshop: bundles.Workshop, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClusterDeployment]:
+    """A deployment that serves, for tests that change nothing of it."""
+    one = make_namespace(real)
+    runtime = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
+    env = environment(tmp_path_factory.mktemp("state"), runtime)
+    env["KUBECONFIG"] = real.kubeconfig
+    found = ClusterDeployment(workshop, tmp_path_factory.mktemp("serving"), env, one)
+    found.run(bundle=found.double(2))
+    yield found
+    found.run("destroy")
+    assert one.ours() == []
+    drop_namespace(one)
+    shutil.rmtree(runtime)
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_version_that_does_not_start_says_why_and_the_old_one_serves(
+    serving: ClusterDeployment, what: str
+) -> None:
+    given, said = BROKEN[what]
+    before = serving.namespace.fingerprints()
+    failed = serving.run("--ready-timeout", "8", bundle=serving.double(7, **given), code=1)
+    for text in said:
+        assert text in failed.stderr
+    assert "nothing was switched, what served before serves on" in failed.stderr
+    assert serving.namespace.fingerprints() == before
+    assert serving.call() == 8
+
+
+def test_an_image_that_cannot_be_pulled(serving: ClusterDeployment, tmp_path: Path) -> None:
+    before = serving.namespace.fingerprints()
+    # Reachable from here, but not from the nodes.
+    with running_registry(tmp_path / "registry") as host:
+        bundle = serving.double(7)
+        failed = serving.run("--registry", f"{host}/team", "--ready-timeout", "60", bundle=bundle, code=1)
+    assert "ImagePullBackOff" in failed.stderr
+    assert f"{host}/team/{function_name(DOUBLE)}@sha256:" in failed.stderr
+    assert "connection refused" in failed.stderr
+    assert serving.namespace.fingerprints() == before
+    assert serving.call() == 8
+
+
+def test_quota(deployment: ClusterDeployment, namespace: Namespace) -> None:
+    namespace.create(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "small"},
+            "spec": {"hard": {"requests.memory": "32Mi"}},
+        }
+    )
+
+    def counted() -> bool:
+        quota = namespace.cluster.json("GET", f"/api/v1/namespaces/{namespace.name}/resourcequotas/small")
+        return "used" in (quota.get("status") or {})
+
+    wait_for(counted)
+    failed = deployment.run(bundle=deployment.double(), code=1)
+    assert "no pod can be made" in failed.stderr
+    assert "exceeded quota: small" in failed.stderr
+    assert [each["kind"] for each in namespace.ours()] == ["Lease"]
+
+
+def test_somebody_elses_object_is_never_adopted(deployment: ClusterDeployment, namespace: Namespace) -> None:
+    bundle = deployment.double()
+    deployment.run(bundle=bundle)
+    name = next(each["metadata"]["name"] for each in namespace.ours() if each["kind"] == "Service")
+    deployment.run("destroy")
+    spec = {"selector": {"app": "mine"}, "ports": [{"port": 80}]}
+    mine = namespace.create({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
+    failed = deployment.run(bundle=bundle, code=1)
+    assert (
+        f"Service/{name} in namespace {namespace.name} is there already and is not made by turbolift"
+        in failed.stderr
+    )
+    live = namespace.cluster.get(SERVICE, name)
+    assert live is not None
+    assert (live["metadata"]["uid"], live["spec"]["selector"]) == (mine["metadata"]["uid"], {"app": "mine"})
+    assert {each["kind"] for each in namespace.ours()} == {"Lease"}
+
+
+def test_two_deployments_of_one_function(new: Callable[..., ClusterDeployment], namespace: Namespace) -> None:
+    one, other = new(), new(name="other")
+    one.run(bundle=one.double())
+    failed = other.run(bundle=other.double(), code=1)
+    assert "is of the deployment 'deploy': it is not touched" in failed.stderr
+    assert one.call() == 8
+    other.run(bundle=other.double(5))
+    assert (one.call(), other.call()) == (8, 20)
+    other.run("destroy")
+    assert one.call() == 8
+
+
+def test_machines_take_turns(new: Callable[..., ClusterDeployment], namespace: Namespace) -> None:
+    laptop, ci = new(), new()
+    laptop.run(bundle=laptop.double(2))
+    assert ci.call() == 8
+    ci.run(bundle=ci.double(3))
+    assert laptop.call() == 12
+    # It has the image no more, or never had; the registry has.
+    shutil.rmtree(laptop.state)
+    laptop.run("rollback")
+    assert (ci.call(), laptop.call()) == (8, 8)
+    # Both at once: the second waits for the first, or says whom it would not wait for.
+    slow = laptop.double(4, before="import time; time.sleep(6)")
+    busy = laptop.start(bundle=slow)
+    wait_for(lambda: len(namespace.cluster.find(DEPLOYMENT)) == 2)
+    failed = ci.run("--wait", "0", bundle=ci.double(5), code=1)
+    assert "is being changed by " in failed.stderr
+    assert f"process {busy.pid}" in failed.stderr
+    ci.run(bundle=ci.double(5))
+    assert busy.wait(SECONDS) == 0
+    busy.communicate()
+    assert (laptop.call(), ci.call()) == (20, 20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_deploy_that_is_ended_halfway(
+    deployment: ClusterDeployment, namespace: Namespace, number: signal.Signals
+) -> None:
+    deployment.run(bundle=deployment.double(2))
+    before = namespace.fingerprints()
+    half = deployment.start(bundle=deployment.double(3, before="import time; time.sleep(600)"))
+    wait_for(lambda: len(namespace.cluster.find(POD, labels="turbolift.dev/caller=deploy")) == 2)
+    half.send_signal(number)
+    _, err = half.communicate(timeout=SECONDS)
+    assert half.returncode == (143 if number is signal.SIGTERM else -number)
+    assert deployment.call() == 8
+    if number is signal.SIGTERM:
+        assert "stopping what this run started" in err
+    else:
+        assert namespace.fingerprints() != before
+    # The next one cleans up what a killed one left; its Lease is free when nobody renews it.
+    deployment.run(bundle=deployment.double(2))
+    assert namespace.fingerprints() == before
+    assert deployment.call() == 8
+
+
+def test_what_was_changed_by_hand_is_put_right(deployment: ClusterDeployment, namespace: Namespace) -> None:
+    bundle = deployment.double(2)
+    deployment.run(bundle=bundle)
+    (name,) = [each["metadata"]["name"] for each in namespace.ours() if each["kind"] == "Service"]
+    namespace.cluster.delete(SERVICE, name)
+    done = deployment.run(bundle=bundle)
+    assert "1 restarted" in done.stdout
+    assert namespace.cluster.get(SERVICE, name) is not None
+    namespace.cluster.delete(DEPLOYMENT, name)
+    wait_for(lambda: not namespace.cluster.find(POD))
+    (one,) = deployment.status().values()
+    assert one["ready"] is False
+    deployment.run(bundle=bundle)
+    assert deployment.call() == 8
+    # Other settings of the same version: applied to what runs, not beside it.
+    done = deployment.run("--grace", "3", bundle=bundle)
+    assert "1 restarted" in done.stdout
+    live = namespace.cluster.get(DEPLOYMENT, name)
+    assert live is not None
+    assert live["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 18
+    assert deployment.call() == 8
+
+
+def test_prune_and_destroy_leave_nothing(deployment: ClusterDeployment, namespace: Namespace) -> None:
+    for factor in (2, 3, 4):
+        deployment.run(bundle=deployment.double(factor))
+    planned = deployment.run("prune", "--dry-run").stdout
+    assert "would free" in planned
+    repository = f"{namespace.real.registry}/{namespace.name}/{function_name(DOUBLE)}"
+    assert planned.count(f"{repository}@sha256:") >= 1
+    done = deployment.run("prune").stdout
+    assert "freed" in done
+    # The version before is kept for a rollback; the one before that is gone, here and in the registry.
+    deployment.run("rollback")
+    assert deployment.call() == 12
+    assert "in 0 files" in deployment.run("prune").stdout
+    deployment.run("destroy")
+    assert namespace.ours() == []
+
+
+def test_the_users_mistakes(deployment: ClusterDeployment, namespace: Namespace, tmp_path: Path) -> None:
+    bundle = deployment.double()
+    kubeconfig = Path(namespace.real.kubeconfig)
+
+    def fails(*arguments: str) -> str:
+        failed = deployment.run(*arguments, bundle=bundle, code=1)
+        assert failed.stderr.splitlines()[-1].startswith("error: "), failed.stderr
+        return failed.stderr
+
+    assert "no such file" in fails("--kubeconfig", str(tmp_path / "none"))
+    broken = tmp_path / "broken"
+    broken.write_text("nothing: here\n")
+    assert "no cluster: " in fails("--kubeconfig", str(broken))
+    said = fails("--context", "prod")
+    assert "no context 'prod'" in said
+    assert "there is: " in said
+    assert "no name of a namespace" in fails("--namespace", "No")
+    said = fails("--namespace", "tl-not-there")
+    assert "there is no namespace 'tl-not-there' in context" in said
+    assert "kubectl create namespace tl-not-there" in said
+    away = tmp_path / "away"
+    config = json.loads(kubeconfig.read_text()) if kubeconfig.read_text().startswith("{") else None
+    if config is not None:
+        config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"
+        away.write_text(json.dumps(config))
+        said = fails("--kubeconfig", str(away))
+        assert "cannot reach namespace" in said
+        assert "https://127.0.0.1:9" in said
+        assert "Connection refused" in said
+        config["users"][0]["user"] = {"token": "wrong"}
+        config["clusters"][0]["cluster"]["server"] = json.loads(kubeconfig.read_text())["clusters"][0][
+            "cluster"
+        ]["server"]
+        away.write_text(json.dumps(config))
+        assert "log in to the cluster again" in fails("--kubeconfig", str(away))
+    said = fails("--registry", "127.0.0.1:9/team")
+    assert "127.0.0.1:9/v2/team" in said
+    assert "cannot be reached" in said
+    with running_registry(tmp_path / "registry", read_only=True) as host:
+        assert "read-only" in fails("--registry", f"{host}/team")
+    deployment.pushing = []
+    assert "Give --registry HOST/PREFIX" in fails()
+    assert {each["kind"] for each in namespace.ours()} <= {"Lease"}
+
+
+def test_a_program_here_calls_by_forward(serving: ClusterDeployment) -> None:
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from shop.double import double
+print(double.call(4), sum(double.map(range(40)).call()))
+"""
+    folder = serving.root / "app"
+    for name, text in sources(0).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    done = serving.run("forward", "--", sys.executable, "-c", program, str(folder))
+    # In process it would be 0.
+    assert done.stdout == "8 1560\n"
+    failed = serving.run("forward", "--", "no-such-program", code=1)
+    assert "there is no program 'no-such-program'" in failed.stderr
+
+
+def test_manifests_are_taken_by_the_server_as_they_are(
+    deployment: ClusterDeployment, namespace: Namespace
+) -> None:
+    import yaml
+
+    bundle = deployment.double(2, "K8s(4, min_scale_n=2)")
+    folder = deployment.root / "gitops"
+    deployment.run("render", str(folder), bundle=bundle)
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    documents = [
+        document
+        for name in kustomization["resources"]
+        for document in yaml.safe_load_all((folder / name).read_text())
+    ]
+    assert len(documents) == 7
+    for document in documents:
+        assert (
+            namespace.cluster.apply(document, dry_run=True)["metadata"]["name"]
+            == document["metadata"]["name"]
+        )
+    # What a GitOps tool applied is what deploy would: only the state is added. (The tool's own field manager would say
+    # who owns what; ours stands in for it.) The images are pushed by the first run.
+    deployment.run(bundle=bundle)
+    deployment.run("destroy")
+    for document in documents:
+        namespace.cluster.apply(document)
+
+    def writes() -> dict[str, tuple[str, str]]:
+        # Not by the generation: the autoscaler writes replicas.
+        return {key: one[::2] for key, one in namespace.fingerprints().items() if "ConfigMap" not in key}
+
+    before = writes()
+    deployment.run(bundle=bundle)
+    assert writes() == before
+    assert deployment.call() == 8
+    assert deployment.status()[DOUBLE]["replicas"] == [2, 2]
+
+
+def test_the_documented_role_is_enough_and_no_less_is(
+    new: Callable[..., ClusterDeployment], namespace: Namespace, tmp_path: Path
+) -> None:
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ci"}}
+    role = permissions.role(namespace.name)
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "ci"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Role",
+            "name": role["metadata"]["name"],
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": "ci", "namespace": namespace.name}],
+    }
+    for document in (account, role, binding):
+        namespace.create(document)
+    token = namespace.cluster.json(
+        "POST",
+        f"/api/v1/namespaces/{namespace.name}/serviceaccounts/ci/token",
+        body={
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 3600},
+        },
+    )["status"]["token"]
+    config = kubeconfig_of(namespace.real, token)
+    path = tmp_path / "ci.kubeconfig"
+    path.write_text(json.dumps(config))
+    ci = new(kubeconfig=str(path))
+
+    def may() -> bool:
+        # An authorizer hears of a binding by a watch of its own.
+        try:
+            permissions.check(Real(str(path), "", False).connect(namespace.name))
+        except Exception:
+            return False
+        return True
+
+    wait_for(may)
+    for factor in (2, 3, 4):
+        ci.run(bundle=ci.double(factor, "K8s(2)"))
+    assert ci.call() == 16
+    assert ci.status()[DOUBLE]["ready"]
+    assert "doubling 4" in ci.run("logs", "double").stdout
+    assert "replaced" in ci.run("diff", bundle=ci.double(5)).stdout
+    failed = ci.run(bundle=ci.double(6, before="import frobnicate"), code=1)
+    assert "No module named 'frobnicate'" in failed.stderr
+    ci.run("rollback")
+    ci.run("prune")
+    ci.run("down")
+    ci.run("destroy")
+    assert namespace.ours() == []
+
+    # Without one verb of it, what is missing is said before anything is made.
+    rules = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace.name}/roles/{role['metadata']['name']}"
+    less = namespace.cluster.json("GET", rules)
+    for rule in less["rules"]:
+        if "deployments" in rule["resources"]:
+            rule["verbs"] = [verb for verb in rule["verbs"] if verb != "delete"]
+    namespace.cluster.json("PUT", rules, body=less)
+    wait_for(lambda: not may())
+    failed = ci.run(bundle=ci.double(2), code=1)
+    assert "no permission in namespace" in failed.stderr
+    assert "delete deployments.apps" in failed.stderr
+    assert namespace.ours() == []
+
+
+def kubeconfig_of(real: Real, token: str) -> dict[str, Any]:
+    """Return a kubeconfig of the same cluster for a token."""
+    import yaml
+
+    admin = yaml.safe_load(Path(real.kubeconfig).read_text())
+    (context,) = [each for each in admin["contexts"] if each["name"] == admin["current-context"]]
+    (cluster,) = [each for each in admin["clusters"] if each["name"] == context["context"]["cluster"]]
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [cluster],
+        "users": [{"name": "ci", "user": {"token": token}}],
+        "contexts": [{"name": "ci", "context": {"cluster": cluster["name"], "user": "ci"}}],
+        "current-context": "ci",
+    }
+
+
+def test_logs_of_all_pods_and_following_them(deployment: ClusterDeployment, namespace: Namespace) -> None:
+    deployment.run(bundle=deployment.double(2, "K8s(2, min_scale_n=2)"))
+    lines = deployment.run("logs", "double").stdout.splitlines()
+    pods = {each["metadata"]["name"] for each in namespace.cluster.find(POD)}
+    assert len(pods) == 2
+    assert {line.split("  ")[0] for line in lines} == pods
+    follower = deployment.start("logs", "double", "-f", "-n", "0")
+    assert follower.stdout is not None
+    import select
+
+    heard: list[str] = []
+    end = time.monotonic() + SECONDS
+    while not heard and time.monotonic() < end:
+        deployment.call()
+        if select.select([follower.stdout], [], [], 0.5)[0]:
+            heard.append(follower.stdout.readline())
+    follower.send_signal(signal.SIGINT)
+    follower.communicate(timeout=SECONDS)
+    assert any("doubling 4" in line for line in heard)
+    assert follower.returncode == 0
+
+
+def test_errors_of_the_function_come_back(serving: ClusterDeployment) -> None:
+    failed = serving.run("call", "double", '{"n": -3}', code=1)
+    assert "raised ValueError: negative: -3" in failed.stderr
+    assert 'app/src/shop/double.py", line ' in failed.stderr
+
+
+def test_a_check_that_fails_is_no_success(deployment: ClusterDeployment) -> None:
+    done = deployment.run("--check", 'double={"n": 2}', bundle=deployment.double(2))
+    assert 'check shop.double:double({"n": 2}): 4' in done.stdout
+    failed = deployment.run("--check", 'double={"n": -2}', bundle=deployment.double(3), code=1)
+    assert "rolled out, but the checks of shop.double:double failed" in failed.stderr
+
+
+def test_nothing_is_deployed(deployment: ClusterDeployment) -> None:
+    assert deployment.status() == {}
+    assert "no function is deployed" in deployment.run("call", "double", code=1).stderr
+    with pytest.raises(ApiError, match="not found"):
+        deployment.namespace.cluster.json(
+            "GET", f"/api/v1/namespaces/{deployment.namespace.name}/configmaps/none"
+        )
