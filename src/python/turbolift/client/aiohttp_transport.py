@@ -4,17 +4,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import aiohttp
 from yarl import URL
 
+from turbolift.client.loops import PerLoop
 from turbolift.client.transport import AnswerTooLargeError, BrokenError, NotSentError, Request, Response
 
 KEEPALIVE = 30.0
@@ -63,27 +62,12 @@ class _Pool:
 
 
 class _Loop:
-    """All pools of one event loop, closed when the loop shuts its asynchronous generators down."""
+    """All pools of one event loop."""
 
     def __init__(self) -> None:
         self.pools: dict[str, _Pool] = {}
-        self._closer = self._close_at_end()
 
-    async def open(self) -> None:
-        # asyncio.run, its Runner and uvloop close the generators that a loop has seen before they close the
-        # loop: a generator that stands in its try block is the one hook for that moment.
-        await anext(self._closer)
-
-    async def _close_at_end(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            await self.close_all()
-
-    async def aclose(self) -> None:
-        await self._closer.aclose()
-
-    async def close_all(self) -> None:
+    async def close(self) -> None:
         pools, self.pools = list(self.pools.values()), {}
         for pool in pools:
             await pool.session.close()
@@ -106,19 +90,11 @@ class AiohttpTransport:
     """Implements Transport."""
 
     def __init__(self) -> None:
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
-
-    async def _pool(self, endpoint: str) -> _Pool:
-        loop = asyncio.get_running_loop()
-        mine = self._loops.get(loop)
-        if mine is None:
-            mine = self._loops[loop] = _Loop()
-            await mine.open()
-        return await mine.pool(endpoint)
+        self._loops: PerLoop[_Loop] = PerLoop(_Loop, _Loop.close)
 
     async def send(self, endpoint: str, request: Request, *, max_answer: int) -> Response:
         """Send one request; see Transport."""
-        pool = await self._pool(endpoint)
+        pool = await (await self._loops.get()).pool(endpoint)
         with pool.use():
             size = sum(len(piece) for piece in request.body)
             # In one piece where that is cheap to copy; aiohttp warns of large ones, with good reason.
@@ -149,7 +125,7 @@ class AiohttpTransport:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
-            for mine in self._loops.values():
+            for mine in self._loops:
                 for pool in mine.pools.values():
                     connector: Any = pool.session.connector
                     pool.session.detach()
@@ -158,9 +134,7 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """Close the sessions of the running loop."""
-        mine = self._loops.pop(asyncio.get_running_loop(), None)
-        if mine is not None:
-            await mine.aclose()
+        await self._loops.aclose()
 
 
 def _reason(error: Exception) -> str:
