@@ -19,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calls.measure import Stack, measure, ratios
+from benchmarks.calls.measure import Stack, measure, ratios, reduced
 from benchmarks.calls.peers import python_of
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +82,11 @@ def table(document: dict[str, Any], cells: list[str]) -> str:
                 f"{found['p05']:.3f} /{found['cpu']:.3f} /{found['throughput']:.2f}" if found else "-"
             )
         lines.append(f"{row:44}" + "".join(f"{text:>22}" for text in shown))
+    figures = document["plain"]
+    row = f"{PLAIN} itself, microseconds: p05 / CPU"
+    lines.append(
+        f"{row:44}" + "".join(f"{figures[c]['p05'] * 1e6:.0f} / {figures[c]['cpu'] * 1e6:.0f}".rjust(22) for c in cells)
+    )
     return "\n".join(lines)
 
 
@@ -114,8 +119,10 @@ def main() -> int:
             if each.dead:
                 print((Path(folder) / f"{each.name}.log").read_text()[-2000:], file=sys.stderr)
     by_stack = ratios(found, PLAIN)
+    plain = {cell: reduced(rounds) for cell, rounds in found[PLAIN].items()}
     document = {
         "machine": machine(),
+        "plain": plain,
         "stacks": {
             each.name: {"dead": each.dead}
             if each.dead
@@ -125,7 +132,7 @@ def main() -> int:
     }
     print(table(document, [f"{payload}/{flight}" for payload, flight in cells]))
     if options.json is not None:
-        flat = {**document["stacks"], "machine": document["machine"]}
+        flat = {**document["stacks"], "machine": {**document["machine"], "plain aiohttp": document["plain"]}}
         options.json.write_text(json.dumps(flat, indent=1) + "\n")
     return 1 if any(each.dead for each in stacks) else 0
 
