@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,14 @@ import aiohttp
 from yarl import URL
 
 from turbolift.client.loops import PerLoop
-from turbolift.client.transport import AnswerTooLargeError, BrokenError, NotSentError, Request, Response
+from turbolift.client.transport import (
+    AnswerTooLargeError,
+    BrokenError,
+    LateError,
+    NotSentError,
+    Request,
+    Response,
+)
 
 KEEPALIVE = 30.0
 """Seconds that an idle connection is kept. Shorter than any server's idle time, so that it is we who close
@@ -92,14 +100,28 @@ class AiohttpTransport:
     def __init__(self) -> None:
         self._loops: PerLoop[_Loop] = PerLoop(_Loop, _Loop.close)
 
-    async def send(self, endpoint: str, request: Request, *, max_answer: int) -> Response:
+    async def send(
+        self, endpoint: str, request: Request, *, max_answer: int, deadline: float | None
+    ) -> Response:
         """Send one request; see Transport."""
+        scope = asyncio.timeout(None if deadline is None else deadline - time.monotonic())
+        try:
+            # Cancelling what is below closes the connection, which tells the server to stop.
+            async with scope:
+                return await self._send(endpoint, request, max_answer)
+        except TimeoutError:
+            if scope.expired():
+                raise LateError from None
+            raise
+
+    async def _send(self, endpoint: str, request: Request, max_answer: int) -> Response:
         pool = await (await self._loops.get()).pool(endpoint)
         with pool.use():
-            size = sum(len(piece) for piece in request.body)
+            size = request.size
             # In one piece where that is cheap to copy; aiohttp warns of large ones, with good reason.
             data: Any = b"".join(request.body) if size < _CHUNK else _pieces(request.body)
-            headers = {**request.headers, "Content-Length": str(size)}
+            headers = dict(line.split(": ", 1) for line in request.lines.split("\r\n") if line)
+            headers["Content-Length"] = str(size)
             try:
                 async with pool.session.post(
                     pool.base.join(URL(request.path, encoded=True)),

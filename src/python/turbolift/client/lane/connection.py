@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from turbolift.client.transport import AnswerTooLargeError, BrokenError, Buffer, Response
+from turbolift.client.transport import AnswerTooLargeError, BrokenError, Buffer, LateError, Response
 from turbolift.wire.http1 import HEAD_LIMIT, AnswerHead, BadAnswerError, Chunks, read_answer
 from turbolift.wire.receive import DIRECT, Body, BodyReader
 
@@ -35,7 +35,10 @@ class State(Enum):
 
 
 class Connection(asyncio.Protocol):
-    """A protocol that sends requests. Attributes: ``used`` (when it was released, ``time.monotonic`` seconds)."""
+    """A protocol that sends requests.
+
+    Attributes, in ``time.monotonic`` seconds: ``used`` (when it was released), ``deadline`` (of its request).
+    """
 
     # A server's heads differ in little: what was read once is not read again.
     _heads: ClassVar[dict[bytes, AnswerHead]] = {}
@@ -58,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._poll.register(sock.fileno(), select.POLLIN)
         self._closed: asyncio.Future[None] = loop.create_future()
         self.used = 0.0
+        self.deadline: float | None = None
 
     # For the pool.
 
@@ -117,6 +121,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         return self._closed
+
+    def late(self) -> None:
+        """The deadline has passed."""
+        self._fail(LateError())
 
     def leave(self) -> None:
         """In a forked child: give the descriptor up without touching the connection, which is the parent's."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from math import inf
 
 from turbolift.client.lane.connect import CONNECT_TIME, Endpoint, connect
 from turbolift.client.lane.connection import Connection
@@ -87,6 +88,18 @@ class Pool:
             self._idle.remove(connection)
             connection.close()
         return bool(self._idle)
+
+    def end_late(self, now: float) -> float:
+        """End the calls whose deadline has passed; return the first deadline of the others, or infinity."""
+        first = inf
+        for connection in list(self._taken):
+            deadline = connection.deadline
+            if deadline is not None:
+                if deadline <= now:
+                    connection.late()
+                else:
+                    first = min(first, deadline)
+        return first
 
     def connections(self) -> list[Connection]:
         """Return all connections."""

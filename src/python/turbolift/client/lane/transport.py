@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
 from turbolift.client.lane.connect import parse_endpoint
 from turbolift.client.lane.pool import KEEPALIVE, Pool
 from turbolift.client.loops import PerLoop
-from turbolift.client.transport import Request, Response
+from turbolift.client.transport import LateError, Request, Response
 
 if TYPE_CHECKING:
     from turbolift.client.aiohttp_transport import AiohttpTransport
+    from turbolift.client.lane.connection import Connection
 
 EXPECT_FROM = 1024 * 1024
 """Bodies from this size on are announced first: a server that will not take one says so."""
@@ -28,7 +30,31 @@ class _Loop:
 
     def __init__(self) -> None:
         self.pools: dict[str, Pool | None] = {}
+        self.watched = inf
         self._sweeping: asyncio.TimerHandle | None = None
+        self._watching: asyncio.TimerHandle | None = None
+
+    def watch(self, deadline: float) -> None:
+        """Look at the calls in flight at `deadline`; ``watched`` is the next time that somebody does.
+
+        Most calls are answered long before, and have the same time to be: one timer does for many.
+        """
+        if self._watching is not None:
+            self._watching.cancel()
+        self.watched = deadline
+        left = max(deadline - time.monotonic(), 0.0)
+        self._watching = asyncio.get_running_loop().call_later(left, self._look)
+
+    def _look(self) -> None:
+        self._watching = None
+        self.watched = inf
+        now = time.monotonic() + 0.001  # a loop's clock may count in milliseconds
+        first = inf
+        for pool in self.pools.values():
+            if pool is not None:
+                first = min(first, pool.end_late(now))
+        if first < inf:
+            self.watch(first)
 
     def add(self, endpoint: str) -> Pool | None:
         """Return the pool of an endpoint that is new here; None where aiohttp must go there."""
@@ -53,9 +79,11 @@ class _Loop:
             self.keep_swept()
 
     async def close(self) -> None:
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
+        for timer in (self._sweeping, self._watching):
+            if timer is not None:
+                timer.cancel()
+        self._sweeping = self._watching = None
+        self.watched = inf
         pools, self.pools = [pool for pool in self.pools.values() if pool is not None], {}
         for pool in pools:
             await pool.close()
@@ -68,7 +96,9 @@ class LaneTransport:
         self._loops: PerLoop[_Loop] = PerLoop(_Loop, _Loop.close)
         self._aiohttp: AiohttpTransport | None = None
 
-    async def send(self, endpoint: str, request: Request, *, max_answer: int) -> Response:
+    async def send(
+        self, endpoint: str, request: Request, *, max_answer: int, deadline: float | None
+    ) -> Response:
         """Send one request; see Transport."""
         mine = self._loops.known() or await self._loops.get()
         try:
@@ -76,20 +106,26 @@ class LaneTransport:
         except KeyError:
             pool = mine.add(endpoint)
         if pool is None:
-            return await self._other().send(endpoint, request, max_answer=max_answer)
-        body = request.body
-        size = len(body[0]) if len(body) == 1 and type(body[0]) is bytes else sum(map(_size, body))
-        lines = [f"POST {request.path} HTTP/1.1\r\nHost: {pool.name}"]
-        lines += [f"{name}: {value}" for name, value in request.headers.items()]
-        lines.append(f"Content-Length: {size}\r\n\r\n")
-        if size >= EXPECT_FROM:
-            lines.insert(1, "Expect: 100-continue")
-        head = "\r\n".join(lines).encode("ascii")
-        connection = pool.quick() or await pool.take()
+            return await self._other().send(endpoint, request, max_answer=max_answer, deadline=deadline)
+        connection = pool.quick() or await _taken(pool, deadline)
+        connection.deadline = deadline
+        if deadline is not None and deadline < mine.watched:
+            mine.watch(deadline)
+        size = request.size
         try:
             if size < EXPECT_FROM:
-                return await connection.exchange(head, body, size, max_answer)
-            return await (await connection.exchange_large(head, body, max_answer, EXPECT_TIME))
+                head = (
+                    f"POST {request.path} HTTP/1.1\r\nHost: {pool.name}\r\n{request.lines}"
+                    f"Content-Length: {size}\r\n\r\n"
+                )
+                return await connection.exchange(head.encode("ascii"), request.body, size, max_answer)
+            head = (
+                f"POST {request.path} HTTP/1.1\r\nHost: {pool.name}\r\n{request.lines}"
+                f"Expect: 100-continue\r\nContent-Length: {size}\r\n\r\n"
+            )
+            return await (
+                await connection.exchange_large(head.encode("ascii"), request.body, max_answer, EXPECT_TIME)
+            )
         except BaseException:
             # The answer may be on its way, or never come: this connection is of no use any more.
             connection.close()
@@ -123,5 +159,13 @@ class LaneTransport:
             await self._aiohttp.aclose()
 
 
-def _size(piece: bytes | bytearray | memoryview) -> int:
-    return memoryview(piece).nbytes
+async def _taken(pool: Pool, deadline: float | None) -> Connection:
+    """Take a connection that may have to be opened, or waited for, by the deadline."""
+    scope = asyncio.timeout(None if deadline is None else deadline - time.monotonic())
+    try:
+        async with scope:
+            return await pool.take()
+    except TimeoutError:
+        if scope.expired():
+            raise LateError from None
+        raise

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from turbolift.shim.servant import Answer, Buffer
@@ -68,7 +69,7 @@ class Heads:
         return "\r\n".join(lines) + "\r\n"
 
 
-def pieces(head: bytes, body: list[Buffer], size: int) -> list[bytes | bytearray | memoryview]:
+def pieces(head: bytes, body: Sequence[Buffer], size: int) -> list[bytes | bytearray | memoryview]:
     """Return what to write, one after the other: large bodies are not copied."""
     if size <= JOINED:
         return [b"".join((head, *body))]

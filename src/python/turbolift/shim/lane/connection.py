@@ -9,7 +9,7 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
-from turbolift.shim.lane.answers import BROKEN, CONTINUE, TIMEOUT, pieces
+from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces
 from turbolift.shim.log import log
 from turbolift.shim.servant import Answer
 from turbolift.wire.http1 import HEAD_LIMIT, CallHead, our_call, read_call
@@ -187,6 +187,10 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, head: CallHead, body: bytes | bytearray) -> None:
         lane = self._lane
+        answer = lane.dispatcher.at_once(head.headers, body)
+        if answer is not None:
+            self._send(answer, head)
+            return
         self._state = State.CALL
         self._head = head
         self._task = task = lane.loop.create_task(lane.dispatcher.dispatch(lane.identity, head.headers, body))
@@ -217,10 +221,13 @@ class Connection(asyncio.Protocol):
         lane, transport = self._lane, self._transport
         assert transport is not None
         last = head.close or lane.dispatcher.gate.draining or lane.closing
-        body = list(answer.body)
-        size = len(body[0]) if len(body) == 1 and type(body[0]) is bytes else sum(map(_size, body))
-        for piece in pieces(lane.heads.head(answer, size, last=last), body, size):
-            transport.write(piece)
+        body = answer.body
+        if len(body) == 1 and type(body[0]) is bytes and len(body[0]) <= JOINED:
+            transport.write(lane.heads.head(answer, len(body[0]), last=last) + body[0])
+        else:
+            size = sum(map(_size, body))
+            for piece in pieces(lane.heads.head(answer, size, last=last), body, size):
+                transport.write(piece)
         self._since = lane.now
         if last:
             self._close()
