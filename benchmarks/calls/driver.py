@@ -56,7 +56,9 @@ async def drive(call: Callable[[str, tuple[Any, ...]], Awaitable[Any]]) -> None:
         channel.write(json.dumps(answer) + "\n")
 
 
-async def _round(call: Callable[[str, tuple[Any, ...]], Awaitable[Any]], order: dict[str, Any]) -> dict[str, Any]:
+async def _round(
+    call: Callable[[str, tuple[Any, ...]], Awaitable[Any]], order: dict[str, Any]
+) -> dict[str, Any]:
     function, args = PAYLOADS[order["payload"]]
     _check(function, args, await call(function, args))
     clock = time.perf_counter

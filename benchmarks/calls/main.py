@@ -46,7 +46,9 @@ def stack(name: str, folder: Path) -> Stack:
         return Stack(name, sys.executable, module, [port, *OURS[name]], path, log, servers=3)
     if name == PLAIN:
         path = {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
-        return Stack(name, sys.executable, "benchmarks.calls.stacks.plain_aiohttp", [port], path, log, servers=1)
+        return Stack(
+            name, sys.executable, "benchmarks.calls.stacks.plain_aiohttp", [port], path, log, servers=1
+        )
     module = f"benchmarks.calls.stacks.{PEERS[name]}"
     return Stack(name, python_of(name), module, [port], {"PYTHONPATH": str(ROOT)}, log, servers=1)
 
@@ -69,7 +71,9 @@ def machine() -> dict[str, Any]:
 
 def table(document: dict[str, Any], cells: list[str]) -> str:
     """Return the ratios as text: p05 / CPU / throughput a cell."""
-    lines = [f"{'ratios to ' + PLAIN + ': p05 / CPU / throughput':44}" + "".join(f"{cell:>22}" for cell in cells)]
+    lines = [
+        f"{'ratios to ' + PLAIN + ': p05 / CPU / throughput':44}" + "".join(f"{cell:>22}" for cell in cells)
+    ]
     for name, facts in document["stacks"].items():
         if "dead" in facts:
             lines.append(f"{name}: {facts['dead']}")
@@ -85,7 +89,8 @@ def table(document: dict[str, Any], cells: list[str]) -> str:
     figures = document["plain"]
     row = f"{PLAIN} itself, microseconds: p05 / CPU"
     lines.append(
-        f"{row:44}" + "".join(f"{figures[c]['p05'] * 1e6:.0f} / {figures[c]['cpu'] * 1e6:.0f}".rjust(22) for c in cells)
+        f"{row:44}"
+        + "".join(f"{figures[c]['p05'] * 1e6:.0f} / {figures[c]['cpu'] * 1e6:.0f}".rjust(22) for c in cells)
     )
     return "\n".join(lines)
 
@@ -102,7 +107,9 @@ def main() -> int:
     peers = list(PEERS) if options.peers is None else [name for name in options.peers.split(",") if name]
     if unknown := set(peers) - PEERS.keys():
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
-    cells = [cell for cell in CELLS if options.cells is None or f"{cell[0]}/{cell[1]}" in options.cells.split(",")]
+    cells = [
+        cell for cell in CELLS if options.cells is None or f"{cell[0]}/{cell[1]}" in options.cells.split(",")
+    ]
     rounds = options.rounds or (7 if options.quick else 25)
     with tempfile.TemporaryDirectory(prefix="tl-bench-") as folder:
         stacks = [stack(name, Path(folder)) for name in (PLAIN, *OURS, *peers)]

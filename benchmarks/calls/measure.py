@@ -40,7 +40,9 @@ def cpu_seconds(root: int) -> float:
     for pid in processes(root):
         try:
             tasks = os.listdir(f"/proc/{pid}/task")
-            total += sum(int(Path(f"/proc/{pid}/task/{t}/schedstat").read_text().split()[0]) for t in tasks) / 1e9
+            total += (
+                sum(int(Path(f"/proc/{pid}/task/{t}/schedstat").read_text().split()[0]) for t in tasks) / 1e9
+            )
         except (OSError, IndexError, ValueError):
             try:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -66,7 +68,14 @@ class Stack:
     """One stack: a server, and a driver that calls it. Attributes: ``name``, ``cold_s``, ``idle_mb``, ``dead``."""
 
     def __init__(
-        self, name: str, python: str, module: str, args: Sequence[str], env: Mapping[str, str], log: Path, servers: int
+        self,
+        name: str,
+        python: str,
+        module: str,
+        args: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        servers: int,
     ) -> None:
         self.name = name
         self.dead = ""
@@ -166,7 +175,9 @@ def reduced(rounds: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def ratios(found: dict[str, dict[str, list[dict[str, Any]]]], measure: str) -> dict[str, dict[str, dict[str, float]]]:
+def ratios(
+    found: dict[str, dict[str, list[dict[str, Any]]]], measure: str
+) -> dict[str, dict[str, dict[str, float]]]:
     """Return stack -> cell -> each figure as a ratio to that of the stack `measure` in the same run."""
     base = {cell: reduced(rounds) for cell, rounds in found[measure].items()}
     return {

@@ -26,7 +26,16 @@ def python_of(peer: str) -> str:
         base = getattr(sys, "_base_executable", sys.executable)
         subprocess.run([base, "-m", "venv", str(folder)], check=True)
         subprocess.run(
-            [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock)],
+            [
+                folder / "bin" / "python",
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--require-hashes",
+                "-r",
+                str(lock),
+            ],
             check=True,
         )
         (folder / "done").touch()

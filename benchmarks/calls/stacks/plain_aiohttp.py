@@ -4,12 +4,10 @@
 
 import asyncio
 import base64
-import json
 import sys
 
 import aiohttp
 from aiohttp import web
-
 from benchmarks.calls.driver import drive
 from benchmarks.calls.payloads import FUNCTIONS, NAMES
 
@@ -29,7 +27,7 @@ async def client(port):
     async with aiohttp.ClientSession() as session:
 
         async def call(name, args):
-            given = dict(zip(NAMES[name], args))
+            given = dict(zip(NAMES[name], args, strict=True))
             if name == "raw":
                 given["data"] = base64.b64encode(given["data"]).decode()
             async with session.post(f"http://127.0.0.1:{port}/{name}", json=given) as response:

@@ -7,7 +7,6 @@ import sys
 
 import msgspec
 import uvloop
-
 from benchmarks.calls.driver import drive
 from benchmarks.calls.payloads import FUNCTIONS
 

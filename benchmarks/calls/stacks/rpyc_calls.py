@@ -6,10 +6,9 @@ import pickle
 import sys
 
 import rpyc
-from rpyc.utils.server import ThreadedServer
-
 from benchmarks.calls.driver import drive_threads
 from benchmarks.calls.payloads import FUNCTIONS
+from rpyc.utils.server import ThreadedServer
 
 
 class Service(rpyc.Service):

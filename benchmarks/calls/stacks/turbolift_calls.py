@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.calls.driver import drive
 
 # The tags are on a module of their own: what is tagged in this repository would be packaged with it.
-TAGGED = '''
+TAGGED = """
 from turbolift import Local, on
 
 loop = dict(workers="loop", timeout=60.0, concurrency=256)
@@ -32,7 +32,7 @@ def floats(values: list[float]) -> float:
 @on(Local(), **loop)
 def raw(data: bytes) -> bytes:
     return data
-'''
+"""
 NAMES = ("tiny", "floats", "raw")
 
 
@@ -52,7 +52,14 @@ def serve(port, kind):
     path = folder(port)
     children = [
         subprocess.Popen(
-            [sys.executable, "-m", "turbolift.shim", "--function", f"benchmark_functions:{name}", *where(port, kind, i)],
+            [
+                sys.executable,
+                "-m",
+                "turbolift.shim",
+                "--function",
+                f"benchmark_functions:{name}",
+                *where(port, kind, i),
+            ],
             env=environment(path),
             stderr=subprocess.DEVNULL,
         )
@@ -63,7 +70,11 @@ def serve(port, kind):
 
 
 def where(port, kind, i):
-    return ["--uds", str(folder(port) / f"{i}")] if kind == "unix" else ["--host", "127.0.0.1", "--port", str(port + i)]
+    return (
+        ["--uds", str(folder(port) / f"{i}")]
+        if kind == "unix"
+        else ["--host", "127.0.0.1", "--port", str(port + i)]
+    )
 
 
 def connected(port, kind, i):
