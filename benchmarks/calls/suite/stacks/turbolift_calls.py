@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.calls.driver import drive
+from benchmarks.calls.suite.driver import drive
 
 # The tags are on a module of their own: what is tagged in this repository would be packaged with it.
 TAGGED = """

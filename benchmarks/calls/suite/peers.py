@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-LOCKS = Path(__file__).parent / "locks"
+LOCKS = Path(__file__).parents[1] / "locks"
 
 
 def python_of(peer: str) -> str:

@@ -6,8 +6,8 @@ import pickle
 import sys
 
 import rpyc
-from benchmarks.calls.driver import drive_threads
-from benchmarks.calls.payloads import FUNCTIONS
+from benchmarks.calls.suite.driver import drive_threads
+from benchmarks.calls.suite.payloads import FUNCTIONS
 from rpyc.utils.server import ThreadedServer
 
 

@@ -8,8 +8,8 @@ import sys
 
 import aiohttp
 from aiohttp import web
-from benchmarks.calls.driver import drive
-from benchmarks.calls.payloads import FUNCTIONS, NAMES
+from benchmarks.calls.suite.driver import drive
+from benchmarks.calls.suite.payloads import FUNCTIONS, NAMES
 
 
 async def answer(request):

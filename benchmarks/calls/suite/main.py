@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import socket
 import sys
 import tempfile
@@ -19,10 +20,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calls.measure import Stack, measure, ratios, reduced
-from benchmarks.calls.peers import python_of
+from benchmarks.calls.suite.measure import Stack, measure, ratios, reduced
+from benchmarks.calls.suite.peers import python_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PLAIN = "aiohttp"
 OURS = {"turbolift": ["tcp"], "turbolift-unix": ["unix"]}
 PEERS = {"raw": "raw_frames", "rpyc": "rpyc_calls"}
@@ -42,15 +43,23 @@ def stack(name: str, folder: Path) -> Stack:
     log = folder / f"{name}.log"
     if name in OURS:
         path = {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
-        module = "benchmarks.calls.stacks.turbolift_calls"
+        module = "benchmarks.calls.suite.stacks.turbolift_calls"
         return Stack(name, sys.executable, module, [port, *OURS[name]], path, log, servers=3)
     if name == PLAIN:
         path = {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])}
         return Stack(
-            name, sys.executable, "benchmarks.calls.stacks.plain_aiohttp", [port], path, log, servers=1
+            name, sys.executable, "benchmarks.calls.suite.stacks.plain_aiohttp", [port], path, log, servers=1
         )
-    module = f"benchmarks.calls.stacks.{PEERS[name]}"
-    return Stack(name, python_of(name), module, [port], {"PYTHONPATH": str(ROOT)}, log, servers=1)
+    module = f"benchmarks.calls.suite.stacks.{PEERS[name]}"
+    # Of this process' packages the peer gets these sources alone.
+    copy = folder / "peers"
+    shutil.copytree(
+        ROOT / "benchmarks",
+        copy / "benchmarks",
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
+    return Stack(name, python_of(name), module, [port], {"PYTHONPATH": str(copy)}, log, servers=1)
 
 
 def machine() -> dict[str, Any]:

@@ -7,8 +7,8 @@ import sys
 
 import msgspec
 import uvloop
-from benchmarks.calls.driver import drive
-from benchmarks.calls.payloads import FUNCTIONS
+from benchmarks.calls.suite.driver import drive
+from benchmarks.calls.suite.payloads import FUNCTIONS
 
 HINTS = {"tiny": tuple[int, int], "floats": tuple[list[float]], "raw": tuple[bytes]}
 NAMES = list(HINTS)

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks.calls.payloads import FUNCTIONS, PAYLOADS
+from benchmarks.calls.suite.payloads import FUNCTIONS, PAYLOADS
 
 PATIENCE = 60.0
 
