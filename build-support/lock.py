@@ -55,6 +55,8 @@ LOCKS = (
     Lock("build-support/locks/pex-cli.in", "build-support/locks/pex-cli.txt", "3.9"),
     Lock("build-support/locks/image-tool.in", "build-support/locks/image-tool.txt", "3.11"),
     Lock("build-support/locks/deploy-tool.in", "build-support/locks/deploy-tool.txt", "3.11"),
+    Lock("benchmarks/calls/locks/raw.in", "benchmarks/calls/locks/raw.txt", "3.11"),
+    Lock("benchmarks/calls/locks/rpyc.in", "benchmarks/calls/locks/rpyc.txt", "3.11"),
 )
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 
-from turbolift.client import Caller, Policy, parse_table
-from turbolift.client.aiohttp_transport import AiohttpTransport
+from turbolift.client import Caller, Policy, default_transport, parse_table
 from turbolift.contract import contract_of
 
 
@@ -146,7 +145,7 @@ def call() -> Callable[..., Any]:
 
         async def main() -> Any:
             caller = Caller(
-                AiohttpTransport(), lambda: parsed, policy or Policy(first=0.001, refused=0.3, busy=0.3)
+                default_transport(), lambda: parsed, policy or Policy(first=0.001, refused=0.3, busy=0.3)
             )
             for _ in range(times):
                 found = await caller.call("m:add", CONTRACT, args or (1,), {})

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from turbolift.client import Caller, Policy, parse_table
-from turbolift.client.aiohttp_transport import AiohttpTransport
+from turbolift.client import Caller, Policy, default_transport, parse_table
 from turbolift.errors import (
     ConnectError,
     DeadlineExceeded,
@@ -180,7 +179,7 @@ def caller_of(*endpoints: str, contract: str, **route: Any) -> tuple[Caller, lis
             "t",
         )
 
-    return Caller(AiohttpTransport(), tables, Policy(first=0.001)), looked
+    return Caller(default_transport(), tables, Policy(first=0.001)), looked
 
 
 @pytest.mark.parametrize("kind", ["gone", "draining"])

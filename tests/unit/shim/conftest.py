@@ -437,6 +437,26 @@ def standing(shared: Deployment, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     return get
 
 
+@pytest.fixture(scope="module")
+def both(modules: Path) -> Iterator[tuple[Shim, Shim]]:
+    """Two servers of ``served:act``: with the lane, and with aiohttp alone."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
+        servers = []
+        for kind in ("lane", "aiohttp"):
+            (Path(folder) / kind).mkdir()
+            servers.append(Shim(Path(folder) / kind, "served:act", TURBOLIFT_HTTP=kind))
+        try:
+            for server in servers:
+                server.wait_until()
+            yield servers[0], servers[1]
+        finally:
+            for server in servers:
+                server.process.kill()
+                server.process.wait()
+
+
 @pytest.fixture
 def http() -> Callable[[str], Callable[..., tuple[int, Any]]]:
     """Return a function that posts raw bodies to ``served:act`` at an endpoint."""

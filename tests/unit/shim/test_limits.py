@@ -181,11 +181,10 @@ def test_past_the_queue_calls_are_refused(
 
 
 def test_a_caller_gives_up_on_a_full_server(deployment: Any, served: Any, tmp_path: Path) -> None:
-    from turbolift.client import Caller, Policy
-    from turbolift.client.aiohttp_transport import AiohttpTransport
+    from turbolift.client import Caller, Policy, default_transport
 
     deployment.start("served:act")
-    impatient = Caller(AiohttpTransport(), policy=Policy(busy=0.0))
+    impatient = Caller(default_transport(), policy=Policy(busy=0.0))
     markers = [tmp_path / str(i) for i in range(12)]
 
     async def main() -> None:
@@ -218,11 +217,10 @@ def test_a_request_over_the_limit(standing: Standing, served: Any, size: int) ->
 
 
 def test_an_answer_over_the_limit(standing: Standing, served: Any) -> None:
-    from turbolift.client import Caller, Policy
-    from turbolift.client.aiohttp_transport import AiohttpTransport
+    from turbolift.client import Caller, Policy, default_transport
 
     standing("served:flip")
-    caller = Caller(AiohttpTransport(), policy=Policy(max_answer=1000))
+    caller = Caller(default_transport(), policy=Policy(max_answer=1000))
 
     async def main() -> None:
         contract = served.flip.contract

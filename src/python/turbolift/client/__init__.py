@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from turbolift.client.caller import Caller, Policy
 from turbolift.client.routes import SOURCE, Route, RouteSource, RouteTable, parse_table
+from turbolift.client.transport import Transport
 from turbolift.errors import NotRoutedError
+from turbolift.wire.choice import lane_is_on
 
 if TYPE_CHECKING:
     from turbolift.contract import Contract
@@ -28,6 +30,7 @@ __all__ = [
     "RouteTable",
     "aclose",
     "call",
+    "default_transport",
     "parse_table",
     "run_blocking",
     "where",
@@ -43,13 +46,21 @@ def _default_caller() -> Caller:
     """Return this process's caller. A forked child makes its own: connections cannot be shared."""
     global _caller
     if _caller is None:
-        from turbolift.client.aiohttp_transport import AiohttpTransport
-
-        transport = AiohttpTransport()
-        _caller = Caller(transport)
+        _caller = Caller(default_transport())
         if not _abandoned:
             os.register_at_fork(after_in_child=_abandon)
     return _caller
+
+
+def default_transport() -> Transport:
+    """Return a new transport of the kind that ``TURBOLIFT_HTTP`` names."""
+    if lane_is_on():
+        from turbolift.client.lane.transport import LaneTransport
+
+        return LaneTransport()
+    from turbolift.client.aiohttp_transport import AiohttpTransport
+
+    return AiohttpTransport()
 
 
 def _abandon() -> None:

@@ -7,15 +7,22 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import aiohttp
 from yarl import URL
 
-from turbolift.client.transport import AnswerTooLargeError, BrokenError, NotSentError, Request, Response
+from turbolift.client.loops import PerLoop
+from turbolift.client.transport import (
+    AnswerTooLargeError,
+    BrokenError,
+    LateError,
+    NotSentError,
+    Request,
+    Response,
+)
 
 KEEPALIVE = 30.0
 """Seconds that an idle connection is kept. Shorter than any server's idle time, so that it is we who close
@@ -63,27 +70,12 @@ class _Pool:
 
 
 class _Loop:
-    """All pools of one event loop, closed when the loop shuts its asynchronous generators down."""
+    """All pools of one event loop."""
 
     def __init__(self) -> None:
         self.pools: dict[str, _Pool] = {}
-        self._closer = self._close_at_end()
 
-    async def open(self) -> None:
-        # asyncio.run, its Runner and uvloop close the generators that a loop has seen before they close the
-        # loop: a generator that stands in its try block is the one hook for that moment.
-        await anext(self._closer)
-
-    async def _close_at_end(self) -> AsyncGenerator[None, None]:
-        try:
-            yield
-        finally:
-            await self.close_all()
-
-    async def aclose(self) -> None:
-        await self._closer.aclose()
-
-    async def close_all(self) -> None:
+    async def close(self) -> None:
         pools, self.pools = list(self.pools.values()), {}
         for pool in pools:
             await pool.session.close()
@@ -106,24 +98,30 @@ class AiohttpTransport:
     """Implements Transport."""
 
     def __init__(self) -> None:
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary()
+        self._loops: PerLoop[_Loop] = PerLoop(_Loop, _Loop.close)
 
-    async def _pool(self, endpoint: str) -> _Pool:
-        loop = asyncio.get_running_loop()
-        mine = self._loops.get(loop)
-        if mine is None:
-            mine = self._loops[loop] = _Loop()
-            await mine.open()
-        return await mine.pool(endpoint)
-
-    async def send(self, endpoint: str, request: Request, *, max_answer: int) -> Response:
+    async def send(
+        self, endpoint: str, request: Request, *, max_answer: int, deadline: float | None
+    ) -> Response:
         """Send one request; see Transport."""
-        pool = await self._pool(endpoint)
+        scope = asyncio.timeout(None if deadline is None else deadline - time.monotonic())
+        try:
+            # Cancelling what is below closes the connection, which tells the server to stop.
+            async with scope:
+                return await self._send(endpoint, request, max_answer)
+        except TimeoutError:
+            if scope.expired():
+                raise LateError from None
+            raise
+
+    async def _send(self, endpoint: str, request: Request, max_answer: int) -> Response:
+        pool = await (await self._loops.get()).pool(endpoint)
         with pool.use():
-            size = sum(len(piece) for piece in request.body)
+            size = request.size
             # In one piece where that is cheap to copy; aiohttp warns of large ones, with good reason.
             data: Any = b"".join(request.body) if size < _CHUNK else _pieces(request.body)
-            headers = {**request.headers, "Content-Length": str(size)}
+            headers = dict(line.split(": ", 1) for line in request.lines.split("\r\n") if line)
+            headers["Content-Length"] = str(size)
             try:
                 async with pool.session.post(
                     pool.base.join(URL(request.path, encoded=True)),
@@ -149,7 +147,7 @@ class AiohttpTransport:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
-            for mine in self._loops.values():
+            for mine in self._loops:
                 for pool in mine.pools.values():
                     connector: Any = pool.session.connector
                     pool.session.detach()
@@ -158,9 +156,7 @@ class AiohttpTransport:
 
     async def aclose(self) -> None:
         """Close the sessions of the running loop."""
-        mine = self._loops.pop(asyncio.get_running_loop(), None)
-        if mine is not None:
-            await mine.aclose()
+        await self._loops.aclose()
 
 
 def _reason(error: Exception) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from turbolift.client.routes import SOURCE, Route, RouteTable
 from turbolift.client.transport import (
     AnswerTooLargeError,
     BrokenError,
+    Buffer,
+    LateError,
     NotSentError,
     Request,
     Response,
@@ -35,6 +38,7 @@ from turbolift.wire import (
     CONTRACT,
     DEADLINE,
     IDEMPOTENCY_KEY,
+    JSON,
     PROBLEM,
     TRACEPARENT,
     current_deadline,
@@ -105,20 +109,9 @@ class Caller:
             deadline = own if deadline is None else min(own, deadline)
         payload = contract.encode_args(contract.bind(args, kwargs))
         call = _Call(self, function, contract, payload, deadline, seconds, idempotent)
-        if deadline is None:
-            return await call.run(route)
-        left = deadline - time.monotonic()
-        if left <= 0:
+        if deadline is not None and deadline <= call.started:
             call.too_late("its deadline had passed before it was sent")
-        scope = asyncio.timeout(left)
-        try:
-            # Cancelling what is below closes the connection, which tells the server to stop.
-            async with scope:
-                return await call.run(route)
-        except TimeoutError:
-            if not scope.expired():
-                raise
-            call.too_late(None)
+        return await call.run(route)
 
 
 class _Call:
@@ -147,14 +140,14 @@ class _Call:
         self.tries = 0
         self.resent = 0
         self.started = time.monotonic()
-        content_type, self.body = encode_body({"args": payload.json}, payload.parts)
-        self.path = function_path(function)
-        self.headers = {
-            "Content-Type": content_type,
-            CONTRACT: contract.digest,
-            TRACEPARENT: new_traceparent(current_trace()),
-            IDEMPOTENCY_KEY: f"{random.getrandbits(128):032x}",
-        }
+        content_type, self.body = body = encode_body({"args": payload.json}, payload.parts)
+        self.size = len(body[1][0]) if content_type is JSON else sum(map(_size, body[1]))
+        self.path = _path(function)
+        trace, key = _identifiers()
+        self.lines = (
+            f"Content-Type: {content_type}\r\n{CONTRACT}: {contract.digest}\r\n{TRACEPARENT}: {trace}\r\n"
+            f"{IDEMPOTENCY_KEY}: {key}\r\n{DEADLINE}: "
+        )
 
     async def run(self, route: Route) -> Any:
         while True:
@@ -171,7 +164,19 @@ class _Call:
                     theirs=route.contract,
                 )
             try:
-                response = await self.send()
+                self.tries += 1
+                # Said even where there is none: without the header the tag's own timeout holds, for foreign
+                # callers.
+                deadline = self.deadline
+                left = None if deadline is None else deadline - time.monotonic()
+                response = await self.transport.send(
+                    route.endpoint,
+                    Request(self.path, f"{self.lines}{write_deadline(left)}\r\n", self.body, self.size),
+                    max_answer=self.policy.max_answer,
+                    deadline=deadline,
+                )
+            except LateError:
+                self.too_late(None)
             except NotSentError as error:
                 self.last = ConnectError(
                     f"{self.function}: cannot reach {self.endpoint}: {error}; the function did not run. "
@@ -201,15 +206,6 @@ class _Call:
                     self.resend_or_raise(route)
                 wait, window = answer.retry_after, self.policy.busy
             route = await self.next_route(route, wait, window)
-
-    async def send(self) -> Response:
-        # Said even where there is none: without the header the tag's own timeout holds, for foreign callers.
-        left = None if self.deadline is None else self.deadline - time.monotonic()
-        headers = {**self.headers, DEADLINE: write_deadline(left)}
-        self.tries += 1
-        return await self.transport.send(
-            self.endpoint, Request(self.path, headers, self.body), max_answer=self.policy.max_answer
-        )
 
     def read(self, response: Response) -> _Value | _Again:
         content_type = response.headers.get("Content-Type", "")
@@ -248,11 +244,20 @@ class _Call:
             pause = max(pause * random.uniform(0.5, 1.0), retry_after * random.uniform(1.0, 1.25))
             if time.monotonic() + pause - self.started > window:
                 raise self.last
-            await asyncio.sleep(pause)
+            await self.sleep(pause)
         elif self.tries > 1:
             # Two tables that take turns must not make a busy loop.
-            await asyncio.sleep(self.policy.first * random.uniform(0.5, 1.0))
+            await self.sleep(self.policy.first * random.uniform(0.5, 1.0))
         return self.moved(route) or route
+
+    async def sleep(self, seconds: float) -> None:
+        if self.deadline is None:
+            await asyncio.sleep(seconds)
+            return
+        left = self.deadline - time.monotonic()
+        await asyncio.sleep(min(seconds, left))
+        if left <= seconds:
+            self.too_late(None)
 
     def moved(self, route: Route) -> Route | None:
         """Return the route where the table has another one than `route` by now; a table that is gone is no
@@ -300,6 +305,22 @@ class _Call:
             function=self.function,
             endpoint=self.endpoint,
         )
+
+
+def _identifiers() -> tuple[str, str]:
+    """Return a ``traceparent`` below the current one, and an idempotency key."""
+    parent = current_trace()
+    if parent is not None:
+        return new_traceparent(parent), f"{random.getrandbits(128):032x}"
+    digits = f"{random.getrandbits(320):080x}"
+    return f"00-{digits[:32]}-{digits[32:48]}-01", digits[48:]
+
+
+_path = functools.lru_cache(maxsize=1024)(function_path)
+
+
+def _size(piece: Buffer) -> int:
+    return memoryview(piece).nbytes
 
 
 class _Value(NamedTuple):

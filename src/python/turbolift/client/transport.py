@@ -11,11 +11,15 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Request(NamedTuple):
-    """One request: ``POST path`` with headers and the pieces of a body."""
+    """One request: ``POST path`` with the pieces of a body, `size` bytes together.
+
+    ``lines``: the headers as they are sent, ``Name: value\\r\\n`` each, but for Host and Content-Length.
+    """
 
     path: str
-    headers: Mapping[str, str]
+    lines: str
     body: Sequence[Buffer]
+    size: int
 
 
 class Response(NamedTuple):
@@ -32,6 +36,10 @@ class NotSentError(Exception):
 
 class BrokenError(Exception):
     """The connection failed after something was sent, and before the whole answer was there."""
+
+
+class LateError(Exception):
+    """The deadline passed before the answer was there; the connection is closed."""
 
 
 class AnswerTooLargeError(Exception):
@@ -51,10 +59,13 @@ class Transport(Protocol):
     server.
     """
 
-    async def send(self, endpoint: str, request: Request, *, max_answer: int) -> Response:
+    async def send(
+        self, endpoint: str, request: Request, *, max_answer: int, deadline: float | None
+    ) -> Response:
         """Send to ``unix:///path`` or ``http://host:port`` and return the answer, whatever its status.
 
-        Raises NotSentError, BrokenError or AnswerTooLargeError.
+        `max_answer`: bytes; `deadline`: ``time.monotonic`` seconds. Raises NotSentError, BrokenError,
+        AnswerTooLargeError or LateError.
         """
         ...
 

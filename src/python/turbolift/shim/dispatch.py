@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from turbolift.shim.gate import DrainingError, FullError, Gate
 from turbolift.shim.load import Served
@@ -27,6 +28,18 @@ from turbolift.wire import (
     parse_deadline,
     trace_of,
 )
+from turbolift.wire.context import serving
+
+
+def _served(
+    run: Callable[[str, Buffer], Answer],
+    content_type: str,
+    body: Buffer,
+    deadline: float | None,
+    traceparent: str | None,
+) -> Answer:
+    serving(deadline, traceparent)
+    return run(content_type, body)
 
 
 class Dispatcher:
@@ -45,6 +58,41 @@ class Dispatcher:
         self.timeout = served.function.options.timeout
         self.max_payload = served.function.options.max_payload
         self._headers = {VERSION: version} if version else {}
+        self._inline = getattr(runner, "inline", None)
+        self._digest = served.contract.digest
+
+    def at_once(self, headers: Mapping[str, str], body: Buffer) -> Answer | None:
+        """Answer a call of the function served here, if it needs no waiting: the same as ``dispatch``, but for its
+        being a task.
+
+        None: nothing was done, ``dispatch`` it.
+        """
+        run = self._inline
+        if run is None or not self.gate.is_open() or LOGGER.isEnabledFor(logging.DEBUG):
+            return None
+        theirs = headers.get(CONTRACT)
+        if theirs is not None and theirs != self._digest:
+            return None
+        started = time.monotonic()
+        try:
+            deadline = self._deadline(headers, started)
+        except ValueError:
+            return None
+        # As in a task, what the function does to the context is gone after it.
+        answer = contextvars.copy_context().run(
+            _served, run, headers.get("Content-Type", ""), body, deadline, headers.get(TRACEPARENT)
+        )
+        seconds = time.monotonic() - started
+        self.metrics.observe(answer.outcome, seconds)
+        if answer.outcome != "ok":
+            self._note(answer.outcome, seconds, headers)
+        return self._completed(answer)
+
+    def _completed(self, answer: Answer) -> Answer:
+        headers = self._headers
+        if not headers:
+            return answer
+        return Answer(answer.status, {**answer.headers, **headers}, answer.body, answer.outcome)
 
     async def dispatch(self, identity: str, headers: Mapping[str, str], body: Buffer) -> Answer:
         """Answer one call. `headers` are looked up by the names that ``turbolift.wire`` has; `identity` is
@@ -60,7 +108,7 @@ class Dispatcher:
             self.metrics.observe(outcome, seconds)
             if outcome != "ok" or LOGGER.isEnabledFor(logging.DEBUG):
                 self._note(outcome, seconds, headers)
-        return answer._replace(headers={**answer.headers, **self._headers})
+        return self._completed(answer)
 
     def _note(self, outcome: str, seconds: float, headers: Mapping[str, str]) -> None:
         log(

@@ -37,6 +37,10 @@ class Gate:
         """Calls that wait for a slot."""
         return len(self._waiting)
 
+    def is_open(self) -> bool:
+        """Whether a call that ends before anything else happens can run now, without a place."""
+        return self.running < self.concurrency and not self._waiting and not self.draining
+
     def admit(self) -> None:
         """Take a place (in a slot or in the queue), or raise FullError or DrainingError; ``leave`` gives it
         back.

@@ -40,6 +40,8 @@ class LoopRunner:
     def __init__(self, servant: Servant, *, is_async: bool) -> None:
         self._servant = servant
         self._is_async = is_async
+        self.inline = None if is_async else servant.run
+        """Runs a call from its body to its answer without waiting for anything, where that is possible."""
 
     async def start(self) -> None:
         """Nothing to prepare."""

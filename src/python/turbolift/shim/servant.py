@@ -53,7 +53,10 @@ class Servant:
             return given
         args, kwargs = given
         try:
-            with pure_call(self.identity, self.pure):
+            if self.pure:
+                with pure_call(self.identity, True):
+                    result = self.fn(*args, **kwargs)
+            else:
                 result = self.fn(*args, **kwargs)
         except BaseException as error:
             return self._raised(error)

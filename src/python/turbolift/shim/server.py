@@ -1,6 +1,8 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP server: aiohttp around the dispatcher, probes, metrics, schema; drains on SIGTERM."""
+"""The HTTP server: the lane for calls, aiohttp for probes, metrics, schema and other clients' calls; drains on
+SIGTERM.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,14 @@ from aiohttp import hdrs, web
 
 from turbolift.shim import early
 from turbolift.shim.dispatch import Dispatcher
-from turbolift.shim.listen import Listener
+from turbolift.shim.lane import Lane
+from turbolift.shim.lane.connection import BODY_RATE, BODY_TIME
+from turbolift.shim.listen import BACKLOG, Listener
 from turbolift.shim.log import log
 from turbolift.shim.openapi import openapi
 from turbolift.shim.runners import Buffer
 from turbolift.shim.servant import Answer
+from turbolift.wire.choice import lane_is_on
 from turbolift.wire.headers import PREFIX
 
 IDLE = 120.0
@@ -26,6 +31,9 @@ theirs, so that they close first and never send into a closing connection."""
 
 LINGER = 0.5
 """Seconds after a stop signal during which open connections get an answer: 503 and ``Connection: close``."""
+
+LAST_ANSWERS = 1.0
+"""Seconds after the last call that its answer has to be taken in."""
 
 
 class Server:
@@ -58,11 +66,14 @@ class Server:
             access_log=None,
             keepalive_timeout=IDLE,
             handler_cancellation=True,
-            shutdown_timeout=1.0,
+            shutdown_timeout=LAST_ANSWERS,
         )
         await runner.setup()
-        site = web.SockSite(runner, self._listener.socket)
-        await site.start()
+        assert runner.server is not None
+        lane = Lane(self._dispatcher, runner.server, idle=IDLE) if lane_is_on() else None
+        listening = await loop.create_server(
+            lane or runner.server, sock=self._listener.socket, backlog=BACKLOG
+        )
         log(logging.INFO, "ready", function=identity, endpoint=self._listener.endpoint, version=self._version)
         await self._stop.wait()
         gate = self._dispatcher.gate
@@ -71,7 +82,7 @@ class Server:
         gate.drain()
         # New connections are refused at once, which is what callers retry by another route.
         self._listener.remove()
-        await site.stop()
+        listening.close()
         done = True
         try:
             async with asyncio.timeout(self._grace):
@@ -79,7 +90,9 @@ class Server:
         except TimeoutError:
             done = False
             log(logging.WARNING, "calls cut off", function=identity, running=gate.running, queued=gate.queued)
-        await self._linger(runner, stopped)
+        await self._linger(runner, lane, stopped)
+        if lane is not None:
+            await lane.close(LAST_ANSWERS)
         await runner.cleanup()
         ended = await self._dispatcher.runner.close()
         log(logging.INFO, "stopped", function=identity)
@@ -88,10 +101,13 @@ class Server:
             return self._status or 70
         return self._status
 
-    async def _linger(self, runner: web.AppRunner, stopped: float) -> None:
+    async def _linger(self, runner: web.AppRunner, lane: Lane | None, stopped: float) -> None:
         """Leave callers with open connections a moment to be told to go elsewhere, not to find them cut."""
         loop = asyncio.get_running_loop()
-        while runner.server is not None and runner.server.connections and loop.time() < stopped + LINGER:
+        server = runner.server
+        while (server and server.connections) or (lane and lane.connections):
+            if loop.time() >= stopped + LINGER:
+                return
             await asyncio.sleep(0.05)
 
     def _app(self) -> web.Application:
@@ -109,8 +125,10 @@ class Server:
         if (request.content_length or 0) > dispatcher.max_payload:
             return await self._too_large(request)
         try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
+            body = await _read(request, dispatcher.max_payload)
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text="the body comes too slowly\n") from None
+        if body is None:
             return await self._too_large(request)
         answer = await dispatcher.dispatch(request.match_info["identity"], request.headers, body)
         return await _respond(request, answer, last=dispatcher.gate.draining)
@@ -161,6 +179,23 @@ class Server:
 
     async def _openapi(self, request: web.Request) -> web.Response:
         return _json(openapi(self._dispatcher.served, self._version))
+
+
+async def _read(request: web.Request, limit: int) -> bytes | None:
+    """Return the body; None where it is over `limit` bytes. Raises TimeoutError where it comes more slowly than
+    the lane would wait for it.
+    """
+    started = asyncio.get_running_loop().time()
+    chunks: list[bytes] = []
+    got = 0
+    async with asyncio.timeout_at(started + BODY_TIME) as patience:
+        async for chunk in request.content.iter_any():
+            got += len(chunk)
+            if got > limit:
+                return None
+            chunks.append(chunk)
+            patience.reschedule(started + BODY_TIME + got / BODY_RATE)
+    return b"".join(chunks)
 
 
 def _json(document: Any) -> web.Response:

@@ -9,8 +9,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from turbolift.wire.headers import new_traceparent
+
+
+class _Span:
+    """The span of a served call: most calls make no further ones, so it gets its name when that is asked for."""
+
+    __slots__ = ("_name", "_parent")
+
+    def __init__(self, parent: str | None) -> None:
+        self._parent = parent
+        self._name: str | None = None
+
+    def name(self) -> str:
+        if self._name is None:
+            self._name = new_traceparent(self._parent)
+        return self._name
+
+
 _deadline: ContextVar[float | None] = ContextVar("turbolift_deadline", default=None)
-_trace: ContextVar[str | None] = ContextVar("turbolift_traceparent", default=None)
+_trace: ContextVar[str | _Span | None] = ContextVar("turbolift_traceparent", default=None)
 
 
 def current_deadline() -> float | None:
@@ -20,7 +38,14 @@ def current_deadline() -> float | None:
 
 def current_trace() -> str | None:
     """Return the ``traceparent`` of the call that is being served here, or None."""
-    return _trace.get()
+    trace = _trace.get()
+    return trace.name() if type(trace) is _Span else trace  # type: ignore[return-value]
+
+
+def serving(deadline: float | None, traceparent: str | None) -> None:
+    """From here on in this context, a call is served that has this deadline and came with this ``traceparent``."""
+    _deadline.set(deadline)
+    _trace.set(_Span(traceparent))
 
 
 @contextmanager

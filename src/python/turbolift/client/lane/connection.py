@@ -1,0 +1,320 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One connection to an endpoint: one request at a time, and its answer read whole."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from collections.abc import Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from turbolift.client.transport import AnswerTooLargeError, BrokenError, Buffer, LateError, Response
+from turbolift.wire.http1 import HEAD_LIMIT, AnswerHead, BadAnswerError, Chunks, read_answer
+from turbolift.wire.receive import DIRECT, Body, BodyReader
+
+if TYPE_CHECKING:
+    import socket
+
+JOINED = 64 * 1024
+"""Requests up to this size are sent in one piece."""
+
+_HEADS = 512
+
+
+class State(Enum):
+    """What a connection waits for."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+    CHUNKS = "chunks"
+    END = "end"
+    OVER = "over"
+
+
+class Connection(asyncio.Protocol):
+    """A protocol that sends requests.
+
+    Attributes, in ``time.monotonic`` seconds: ``used`` (when it was released), ``deadline`` (of its request).
+    """
+
+    # A server's heads differ in little: what was read once is not read again.
+    _heads: ClassVar[dict[bytes, AnswerHead]] = {}
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._transport: asyncio.Transport | None = None
+        self._state = State.IDLE
+        self._pending = b""
+        self._answer: asyncio.Future[Response] | None = None
+        self._go: asyncio.Future[bool] | None = None
+        self._limit = 0
+        self._head: AnswerHead | None = None
+        self._body: Body | None = None
+        self._chunks: Chunks | None = None
+        self._reusable = True
+        self._large = False
+        self._poll = select.poll()
+        self._poll.register(sock.fileno(), select.POLLIN)
+        self._closed: asyncio.Future[None] = loop.create_future()
+        self.used = 0.0
+        self.deadline: float | None = None
+
+    # For the pool.
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request can be sent, as far as is known."""
+        return self._state is State.IDLE and self._reusable
+
+    def silent(self) -> bool:
+        """Whether the system has nothing to read: no end of the connection either, which the loop may not have
+        seen yet.
+        """
+        return not self._poll.poll(0)
+
+    def exchange(
+        self, head: bytes, body: Sequence[Buffer], size: int, limit: int
+    ) -> asyncio.Future[Response]:
+        """Send a request, and return the future of its answer, which has a body of at most `limit` bytes."""
+        answer = self._expect(limit)
+        if size <= JOINED:
+            self._write(b"".join((head, *body)))
+        else:
+            self._write(head)
+            self._send_body(body)
+        return answer
+
+    async def exchange_large(
+        self, head: bytes, body: Sequence[Buffer], limit: int, patience: float
+    ) -> asyncio.Future[Response]:
+        """Send a head that asks (``Expect: 100-continue``), and the body if it is wanted, or nothing is heard for
+        `patience` seconds.
+        """
+        answer = self._expect(limit)
+        self._go = self._loop.create_future()
+        self._large = True
+        self._write(head)
+        try:
+            async with asyncio.timeout(patience):
+                wanted = await self._go
+        except TimeoutError:
+            wanted = True  # a server that knows no expectations
+        except BaseException:
+            if not answer.cancel() and not answer.cancelled():
+                answer.exception()  # it has been seen
+            raise
+        finally:
+            self._go = None
+        if wanted and not answer.done():
+            self._send_body(body)
+        else:
+            self._reusable = False
+        return answer
+
+    def close(self) -> asyncio.Future[None]:
+        """Close now; the future is done when it is closed."""
+        self._reusable = False
+        if self._transport is not None:
+            self._transport.abort()
+        return self._closed
+
+    def late(self) -> None:
+        """The deadline has passed."""
+        self._fail(LateError())
+
+    def leave(self) -> None:
+        """In a forked child: give the descriptor up without touching the connection, which is the parent's."""
+        import os
+
+        self._state = State.OVER
+        descriptor = self._sock.detach()
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    # Sending.
+
+    def _expect(self, limit: int) -> asyncio.Future[Response]:
+        self._state = State.HEAD
+        self._limit = limit
+        self._large = False
+        self._answer = answer = self._loop.create_future()
+        return answer
+
+    def _write(self, data: Buffer) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def _send_body(self, body: Sequence[Buffer]) -> None:
+        self._large = True
+        for piece in body:
+            self._write(memoryview(piece).cast("B"))
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start (Protocol)."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes (Protocol)."""
+        if self._state is State.HEAD:
+            self._read(self._pending + data if self._pending else data)
+        elif self._state is State.BODY:
+            assert self._body is not None
+            taken = self._body.put(data)
+            if self._body.got == self._body.size:
+                self._surplus(data[taken:])
+                self.body_received()
+        elif self._state is State.CHUNKS:
+            self._read_chunks(data)
+        elif self._state is State.END:
+            assert self._chunks is not None
+            self._chunks.data += data
+            self._check(len(self._chunks.data), None)
+        elif self._state is State.IDLE:
+            # Nothing was asked.
+            self._fail(BrokenError("the server sent something that was not asked for"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is closed (Protocol)."""
+        state, self._state = self._state, State.OVER
+        self._reusable = False
+        self._transport = None
+        if state is State.END and exc is None:
+            assert self._chunks is not None
+            self._finish(bytes(self._chunks.data))
+        self._settle(BrokenError(_reason(exc)))
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        """Nothing to do: a request is in memory anyway (Protocol)."""
+
+    def resume_writing(self) -> None:
+        """See pause_writing (Protocol)."""
+
+    # Answers.
+
+    def _read(self, data: bytes) -> None:
+        """Read heads: interim ones, and the answer's."""
+        while True:
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                if len(data) > HEAD_LIMIT:
+                    self._fail(BrokenError(f"the answer's head is longer than {HEAD_LIMIT} bytes"))
+                self._pending = data
+                return
+            self._pending = b""
+            try:
+                head = self._head_of(data[:end])
+            except BadAnswerError as error:
+                self._fail(BrokenError(f"the answer is broken: {error}"))
+                return
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self._begin(head, data)
+                return
+            if head.status == 101:
+                self._fail(BrokenError("the server switches to a protocol that was not asked for"))
+                return
+            if head.status == 100 and self._go is not None and not self._go.done():
+                self._go.set_result(True)
+            if not data:
+                return
+
+    def _head_of(self, text: bytes) -> AnswerHead:
+        head = self._heads.get(text)
+        if head is None:
+            head = read_answer(text)
+            if len(self._heads) >= _HEADS:
+                self._heads.clear()
+            self._heads[text] = head
+        return head
+
+    def _begin(self, head: AnswerHead, rest: bytes) -> None:
+        """Begin the body that has the head `head`, with its first bytes."""
+        self._head = head
+        if self._go is not None and not self._go.done():
+            self._go.set_result(False)
+        size = head.size
+        if size is None:
+            self._chunks = Chunks()
+            self._state = State.CHUNKS if head.chunked else State.END
+            if rest:
+                self.data_received(rest)
+        elif size > self._limit:
+            self._fail(AnswerTooLargeError(self._limit, size))
+        elif len(rest) >= size:
+            if len(rest) == size:
+                self._finish(rest)
+            else:
+                self._surplus(rest[size:])
+                self._finish(rest[:size])
+        else:
+            self._body = Body(size, rest)
+            self._state = State.BODY
+            if size - len(rest) >= DIRECT and self._transport is not None:
+                self._transport.set_protocol(BodyReader(self, self._transport, self._body))
+
+    def _read_chunks(self, data: bytes) -> None:
+        assert self._chunks is not None
+        try:
+            rest = self._chunks.put(data)
+        except BadAnswerError as error:
+            self._fail(BrokenError(f"the answer is broken: {error}"))
+            return
+        if self._check(len(self._chunks.data), None) and self._chunks.done:
+            self._surplus(rest)
+            self._finish(bytes(self._chunks.data))
+
+    def _check(self, got: int, size: int | None) -> bool:
+        if got > self._limit:
+            self._fail(AnswerTooLargeError(self._limit, size))
+            return False
+        return True
+
+    def body_received(self) -> None:
+        """The body is whole (Owner)."""
+        assert self._body is not None
+        self._finish(self._body.whole())
+
+    def _surplus(self, rest: bytes) -> None:
+        """A server that says more than its answer is not asked again."""
+        if rest:
+            self._reusable = False
+
+    def _finish(self, body: bytes | bytearray) -> None:
+        head, answer = self._head, self._answer
+        assert head is not None
+        if self._state is not State.OVER:
+            self._state = State.IDLE
+        self._head = self._body = self._chunks = self._answer = None
+        if head.close or (
+            self._large and self._transport is not None and self._transport.get_write_buffer_size()
+        ):
+            self._reusable = False  # the answer came before the request was sent
+        if answer is not None and not answer.done():
+            answer.set_result(Response(head.status, head.headers, cast("bytes", body)))
+
+    def _fail(self, error: Exception) -> None:
+        self._reusable = False
+        self._settle(error)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _settle(self, error: Exception) -> None:
+        if self._go is not None and not self._go.done():
+            self._go.set_result(False)
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_exception(error)
+
+
+def _reason(error: Exception | None) -> str:
+    if error is None:
+        return "the server closed it"
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

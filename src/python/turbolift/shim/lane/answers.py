@@ -1,0 +1,76 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""Answers as bytes. Heads that come again and again are made once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+
+from turbolift.shim.servant import Answer, Buffer
+
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+JOINED = 64 * 1024
+"""Answers up to this size are sent in one piece."""
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+BROKEN = (
+    b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 55\r\nConnection: close\r\n\r\n"
+    b"500 Internal Server Error\n\nServer got itself in trouble"
+)
+
+
+def http_date(seconds: float) -> str:
+    """Return a time as HTTP's ``Date`` has it, whatever the locale."""
+    at = time.gmtime(seconds)
+    return (
+        f"{_WEEKDAYS[at.tm_wday]}, {at.tm_mday:02d} {_MONTHS[at.tm_mon - 1]} {at.tm_year} "
+        f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d} GMT"
+    )
+
+
+class Heads:
+    """Makes heads of answers; ``tick`` brings their date up to date."""
+
+    def __init__(self) -> None:
+        self._starts: dict[tuple[object, ...], str] = {}
+        self._date = ""
+        self.tick()
+
+    def tick(self) -> None:
+        """Say the time as it is now; to be called each second."""
+        self._date = http_date(time.time())
+
+    def head(self, answer: Answer, size: int, *, last: bool) -> bytes:
+        """Return the head of `answer` with a body of `size` bytes, after which the connection may end."""
+        headers = answer.headers
+        key = (answer.status, last, *headers.items())
+        start = self._starts.get(key)
+        if start is None:
+            start = self._start(answer, last)
+            # What problems say in headers (Retry-After) has many values, but is bounded by its rounding.
+            if len(self._starts) < 64:
+                self._starts[key] = start
+        return f"{start}Content-Length: {size}\r\nDate: {self._date}\r\n\r\n".encode("latin-1")
+
+    def _start(self, answer: Answer, last: bool) -> str:
+        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+        for name, value in answer.headers.items():
+            if "\r" in value or "\n" in value:
+                raise ValueError(f"a header must be one line: {name}: {value!r}")
+            lines.append(f"{name}: {value}")
+        if last and "Connection" not in answer.headers:
+            lines.append("Connection: close")
+        return "\r\n".join(lines) + "\r\n"
+
+
+def pieces(head: bytes, body: Sequence[Buffer], size: int) -> list[bytes | bytearray | memoryview]:
+    """Return what to write, one after the other: large bodies are not copied."""
+    if size <= JOINED:
+        return [b"".join((head, *body))]
+    return [head, *(memoryview(piece).cast("B") for piece in body)]

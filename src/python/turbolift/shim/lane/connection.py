@@ -1,0 +1,314 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""One connection of the lane: request after request, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from enum import Enum
+from typing import TYPE_CHECKING, cast
+
+from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces
+from turbolift.shim.log import log
+from turbolift.shim.servant import Answer
+from turbolift.wire.http1 import HEAD_LIMIT, CallHead, our_call, read_call
+from turbolift.wire.receive import DIRECT, Body, BodyReader
+
+if TYPE_CHECKING:
+    from turbolift.shim.lane.lane import Lane
+
+HEAD_TIME = 10.0
+"""Seconds from the first byte of a head to its last."""
+
+BODY_TIME = 20.0
+"""Seconds that a body may take, and a further one for each BODY_RATE bytes of it that have come."""
+
+BODY_RATE = 4096
+
+STUCK_TIME = 60.0
+"""Seconds that an answer may wait for a peer that takes not one byte of it."""
+
+AHEAD = 64 * 1024
+"""Bytes that are read ahead of the request that is served: pipelined requests, of which nobody needs many."""
+
+IN_A_ROW = 16
+"""Pipelined requests of one connection that are answered before others have their turn."""
+
+
+class State(Enum):
+    """What a connection waits for."""
+
+    HEAD = "head"
+    BODY = "body"
+    CALL = "call"
+    WRITE = "write"
+    TURN = "turn"
+    OVER = "over"
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one connection until it ends, or is the aiohttp app's."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._transport: asyncio.Transport | None = None
+        self._state = State.HEAD
+        self._pending = bytearray()
+        self._since = lane.now
+        self._head: CallHead | None = None
+        self._body: Body | None = None
+        self._task: asyncio.Task[Answer] | None = None
+        self._writing_paused = False
+        self._reading_paused = False
+        self._unsent = 0
+        self._partial = False
+
+    # What the transport tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start (Protocol)."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._lane.add(self)
+        self._since = self._lane.now
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes (Protocol)."""
+        if self._state is State.HEAD:
+            if self._pending:
+                self._pending += data
+                data = bytes(self._pending)
+                self._pending.clear()
+            self._requests(data)
+        elif self._state is State.BODY:
+            assert self._body is not None
+            rest = data[self._body.put(data) :]
+            if self._body.got == self._body.size:
+                self._pending += rest
+                self.body_received()
+        elif self._state is not State.OVER:
+            self._pending += data
+            if len(self._pending) > AHEAD and not self._reading_paused:
+                self._reading_paused = True
+                assert self._transport is not None
+                self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone: so is the reason for its call (Protocol)."""
+        self._state = State.OVER
+        self._lane.connections.discard(self)
+        self._transport = None
+        self._pending.clear()
+        self._head = self._body = None
+        if self._task is not None:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """The peer takes the answer more slowly than it is made (Protocol)."""
+        self._writing_paused = True
+
+    def resume_writing(self) -> None:
+        """It has taken most of it (Protocol)."""
+        self._writing_paused = False
+        if self._state is State.WRITE:
+            self._go_on()
+
+    # Requests.
+
+    def _requests(self, data: bytes) -> None:
+        """Serve the requests in `data`, and keep what is no whole one yet."""
+        lane = self._lane
+        for _ in range(IN_A_ROW):
+            end = data.find(b"\r\n\r\n")
+            if end < 0 and len(data) <= HEAD_LIMIT:
+                self._wait_for_head(data)
+                return
+            found = self._call_head(data, end)
+            if found is None:
+                self._hand_over(data)
+                return
+            head, start = found, end + 4
+            end = start + head.size
+            self._partial = False
+            if len(data) < end:
+                self._wait_for_body(head, data[start:])
+                return
+            rest = data[end:]
+            self._serve(head, data[start:end])
+            if self._state is not State.HEAD:
+                self._pending += rest
+                return
+            if not rest:
+                return
+            data = rest
+        self._state = State.TURN
+        self._pending += data
+        lane.loop.call_soon(self._turn)
+
+    def _call_head(self, data: bytes, end: int) -> CallHead | None:
+        """Return the head that ends at `end`, if it is one of a plain call."""
+        lane = self._lane
+        start = len(lane.first_line)
+        if not data.startswith(lane.first_line) or not 0 <= end <= HEAD_LIMIT:
+            return None
+        head = our_call(data, start, end) or read_call(data[start:end])
+        return head if head is not None and head.size <= lane.dispatcher.max_payload else None
+
+    def _turn(self) -> None:
+        if self._state is State.TURN:
+            self._go_on()
+
+    def _wait_for_head(self, data: bytes) -> None:
+        self._pending += data
+        if data and not self._partial:
+            self._partial = True
+            self._since = self._lane.now
+
+    def _wait_for_body(self, head: CallHead, first: bytes) -> None:
+        assert self._transport is not None
+        if head.expects:
+            self._transport.write(CONTINUE)
+        self._head = head
+        self._body = body = Body(head.size, first)
+        self._state = State.BODY
+        self._since = self._lane.now
+        if head.size - len(first) >= DIRECT:
+            self._transport.set_protocol(BodyReader(self, self._transport, body))
+
+    def body_received(self) -> None:
+        """The body is whole (Owner)."""
+        assert self._head is not None
+        assert self._body is not None
+        head, body = self._head, self._body.whole()
+        self._head = self._body = None
+        self._serve(head, body)
+        if self._state is State.HEAD:
+            self._go_on()
+
+    def _serve(self, head: CallHead, body: bytes | bytearray) -> None:
+        lane = self._lane
+        answer = lane.dispatcher.at_once(head.headers, body)
+        if answer is not None:
+            self._send(answer, head)
+            return
+        self._state = State.CALL
+        self._head = head
+        self._task = task = lane.loop.create_task(lane.dispatcher.dispatch(lane.identity, head.headers, body))
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[Answer]) -> None:
+        self._task = None
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log(logging.ERROR, "internal error", function=self._lane.identity, error=repr(error))
+        if self._transport is None:
+            return
+        if task.cancelled():
+            self.abort()
+            return
+        if error is not None:
+            self._transport.write(BROKEN)
+            self._close()
+            return
+        head, self._head = self._head, None
+        assert head is not None
+        self._send(task.result(), head)
+        if self._state is State.HEAD:
+            self._go_on()
+
+    def _send(self, answer: Answer, head: CallHead) -> None:
+        """Write an answer, and be ready for the next request, or wait until the peer has taken enough."""
+        lane, transport = self._lane, self._transport
+        assert transport is not None
+        last = head.close or lane.dispatcher.gate.draining or lane.closing
+        body = answer.body
+        if len(body) == 1 and type(body[0]) is bytes and len(body[0]) <= JOINED:
+            transport.write(lane.heads.head(answer, len(body[0]), last=last) + body[0])
+        else:
+            size = sum(map(_size, body))
+            for piece in pieces(lane.heads.head(answer, size, last=last), body, size):
+                transport.write(piece)
+        self._since = lane.now
+        if last:
+            self._close()
+        elif self._writing_paused:
+            self._state = State.WRITE
+            self._unsent = transport.get_write_buffer_size()
+        else:
+            self._state = State.HEAD
+
+    def _go_on(self) -> None:
+        """Look at what has come in the meantime."""
+        self._state = State.HEAD
+        data = bytes(self._pending)
+        self._pending.clear()
+        if data:
+            self._requests(data)
+        if self._reading_paused and len(self._pending) <= AHEAD and self._transport is not None:
+            self._reading_paused = False
+            self._transport.resume_reading()
+
+    def _hand_over(self, data: bytes) -> None:
+        """Let the aiohttp app have the connection, from this request on."""
+        transport = self._transport
+        assert transport is not None
+        if self._reading_paused:
+            self._reading_paused = False
+            transport.resume_reading()
+        self._state = State.OVER
+        self._transport = None
+        self._lane.connections.discard(self)
+        app = self._lane.app()
+        transport.set_protocol(app)
+        app.connection_made(transport)
+        app.data_received(data)
+
+    # Times and ends.
+
+    def look(self, now: float) -> None:
+        """End the connection if what it waits for has taken too long."""
+        transport = self._transport
+        if transport is None:
+            return
+        spent = now - self._since
+        if self._state is State.HEAD:
+            if self._partial:
+                if spent > HEAD_TIME:
+                    self._refuse(TIMEOUT)
+            elif spent > self._lane.idle:
+                self._close()
+        elif self._state is State.BODY and self._body is not None:
+            if spent > BODY_TIME + self._body.got / BODY_RATE:
+                self._refuse(TIMEOUT)
+        elif self._state in (State.WRITE, State.OVER):
+            unsent = transport.get_write_buffer_size()
+            if unsent != self._unsent:
+                self._unsent, self._since = unsent, now
+            elif spent > STUCK_TIME:
+                self.abort()
+
+    def finish(self) -> None:
+        """End now if nothing has been asked, else with the answer."""
+        if self._state is State.HEAD and not self._partial:
+            self._close()
+
+    def abort(self) -> None:
+        """End at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _refuse(self, answer: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(answer)
+        self._close()
+
+    def _close(self) -> None:
+        """End when what was written is sent."""
+        self._state = State.OVER
+        if self._transport is not None:
+            self._unsent = self._transport.get_write_buffer_size()
+            self._transport.close()
+
+
+def _size(piece: bytes | bytearray | memoryview) -> int:
+    return memoryview(piece).nbytes
