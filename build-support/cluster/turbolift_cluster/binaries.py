@@ -11,12 +11,12 @@ import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from .debian import unpack
+from . import golang
 from .errors import ClusterError
-from .files import say, system_path, write
+from .files import say, write
 from .settings import cache_folder
 
 SOURCES = Path(__file__).resolve().parent.parent
@@ -24,180 +24,130 @@ KUBE_PROGRAMS = (
     "etcd",
     "kube-apiserver",
     "kube-controller-manager",
-    "kube-scheduler",
-    "kubelet",
     "kube-proxy",
+    "kube-scheduler",
     "kubectl",
+    "kubelet",
 )
-# The Go that Debian 13 has: enough for Kubernetes 1.34, whose go.mod asks for 1.24.
-_DEBIAN_GO = ("trixie", "1.24")
+_PASSED = ("GOMAXPROCS", "GONOSUMDB", "GOPRIVATE", "GOPROXY", "GOSUMDB")
+
+
+@dataclass(frozen=True)
+class _Module:
+    """One of our Go modules, in a folder beside this package; `pinned` is the module whose version its programs have."""
+
+    folder: str
+    pinned: str
+    packages: dict[str, str] = field(hash=False)
+
+    @property
+    def version(self) -> str:
+        """The version that the go.mod pins, such as `v1.34.4`."""
+        found = re.search(rf"^\s*(?:require )?{re.escape(self.pinned)} (v\S+)", self._go_mod, re.M)
+        if not found:
+            raise ClusterError(f"{SOURCES / self.folder / 'go.mod'} does not pin {self.pinned}")
+        return found.group(1)
+
+    @property
+    def go(self) -> tuple[int, ...]:
+        """The oldest Go that builds it."""
+        found = re.search(r"^go (\d+(?:\.\d+)+)", self._go_mod, re.M)
+        return tuple(int(part) for part in found.group(1).split(".")) if found else (0,)
+
+    @property
+    def built(self) -> Path:
+        """The folder of its programs; the file `built` in there says that they are whole."""
+        digest = hashlib.sha256()
+        for file in sorted((SOURCES / self.folder).rglob("*")):
+            if file.suffix in (".go", ".mod", ".sum"):
+                digest.update(f"{file.relative_to(SOURCES)}\0".encode() + file.read_bytes())
+        return cache_folder() / "bin" / f"{self.folder}-{self.version}-{digest.hexdigest()[:12]}"
+
+    @property
+    def _go_mod(self) -> str:
+        return (SOURCES / self.folder / "go.mod").read_text()
+
+
+_KUBERNETES = _Module("kubernetes", "k8s.io/kubernetes", {"kube-all": ".", "pause": "./pause"})
+_COREDNS = _Module("coredns", "github.com/coredns/coredns", {"coredns": "."})
+_METRICS = _Module("metrics-server", "sigs.k8s.io/metrics-server", {"metrics-server": "."})
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Where the built programs are, and which Kubernetes they are."""
+    """Where the built programs are, and which Kubernetes they are. `metrics` is None where no Go is new enough for it."""
 
     folder: Path
     kubernetes: str
+    coredns: Path
+    metrics: Path | None
 
     def path(self, name: str) -> Path:
-        """Return the path of one program."""
+        """Return the path of a program of Kubernetes, of etcd or of pause."""
         return self.folder / name
 
 
-def pinned(module: str, source: str = "kube") -> str:
-    """Return the version of a module that a go.mod of ours pins, such as `v1.34.4`."""
-    text = (SOURCES / source / "go.mod").read_text()
-    found = re.search(rf"^\s*(?:require )?{re.escape(module)} (v\S+)", text, re.M)
-    if not found:
-        raise ClusterError(f"{SOURCES / source / 'go.mod'} does not pin {module}")
-    return found.group(1)
-
-
-def kubernetes() -> Programs:
-    """Return the programs of Kubernetes, etcd and pause; builds them when this source was not built before."""
-    version = pinned("k8s.io/kubernetes")
-    folder = cache_folder() / "bin" / f"kubernetes-{version}-{_digest('kube')}"
+def programs() -> Programs:
+    """Return the programs; builds those whose source was not built before, which takes minutes of all cores."""
+    kubernetes, coredns, metrics = _KUBERNETES.built, _COREDNS.built, _METRICS.built
+    before = all((folder / "built").exists() for folder in (kubernetes, coredns, metrics))
+    version = _KUBERNETES.version
     major, minor, _ = version[1:].split(".", 2)
     stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "archive"}
-    flags = " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamps.items())
-    _build("kube", folder, {"kube-all": ".", "pause": "./pause"}, flags)
+    _build(_KUBERNETES, " ".join(f"-X k8s.io/component-base/version.{key}={stamps[key]}" for key in stamps))
     for name in KUBE_PROGRAMS:
-        if not (folder / name).is_symlink():
-            (folder / name).symlink_to("kube-all")
-    return Programs(folder, version)
+        if not (kubernetes / name).is_symlink():
+            (kubernetes / name).symlink_to("kube-all")
+    _build(_COREDNS)
+    found: Path | None = metrics / "metrics-server"
+    try:
+        _build(_METRICS)
+    except golang.NoGoError as error:
+        say(f"no metrics-server, so a HorizontalPodAutoscaler has no figures: {error}")
+        found = None
+    if not before and found and not os.environ.get("TURBOLIFT_CLUSTER_KEEP_GO"):
+        for name in ("build", "mod"):  # about 5 GB, which no later `up` needs
+            shutil.rmtree(cache_folder() / "go" / name, ignore_errors=True)
+    return Programs(kubernetes, version, coredns / "coredns", found)
 
 
-def addons() -> dict[str, Path]:
-    """Return CoreDNS and metrics-server by name; builds them when this source was not built before."""
-    versions = {
-        "coredns": pinned("github.com/coredns/coredns", "addons"),
-        "metrics-server": pinned("sigs.k8s.io/metrics-server", "addons"),
-    }
-    folder = (
-        cache_folder()
-        / "bin"
-        / f"addons-{versions['coredns']}-{versions['metrics-server']}-{_digest('addons')}"
-    )
-    _build("addons", folder, {name: f"./{name}" for name in versions}, "")
-    return {name: folder / name for name in versions}
+def kubectl() -> Path:
+    """Return kubectl, which must have been built."""
+    return _KUBERNETES.built / "kubectl"
 
 
-def _digest(source: str) -> str:
-    digest = hashlib.sha256()
-    for file in sorted((SOURCES / source).rglob("*")):
-        if file.suffix in (".go", ".mod", ".sum"):
-            digest.update(f"{file.relative_to(SOURCES)}\0".encode() + file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def _build(source: str, folder: Path, packages: dict[str, str], linker_flags: str) -> None:
-    """Build packages of one of our modules into a folder, once. Two builds at a time wait for each other."""
+def _build(module: _Module, linker_flags: str = "") -> None:
+    """Build a module's programs, once. Two builds at a time wait for each other."""
+    folder, root = module.built, cache_folder() / "go"
     if (folder / "built").exists():
         return
-    root = cache_folder()
-    (root / "go").mkdir(parents=True, exist_ok=True)
-    with open(root / "go" / "lock", "w") as lock:
+    go = golang.find(module.go)
+    root.mkdir(parents=True, exist_ok=True)
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO"))}
+    env |= {name: os.environ[name] for name in _PASSED if name in os.environ}
+    env |= {"GOPATH": str(root), "GOMODCACHE": str(root / "mod"), "GOCACHE": str(root / "build")}
+    env |= {"GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false", "GOTOOLCHAIN": "local", "GOWORK": "off"}
+    env["CGO_ENABLED"] = "0"
+    log = root / f"{module.folder}.log"
+    with open(root / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (folder / "built").exists():
             return
         begin = time.monotonic()
-        go = _go()
-        env = {name: value for name, value in os.environ.items() if not name.startswith(("GO", "CGO"))}
-        env |= {
-            name: os.environ[name]
-            for name in ("GOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOMAXPROCS")
-            if name in os.environ
-        }
-        env |= {
-            "GOPATH": str(root / "go"),
-            "GOMODCACHE": str(root / "go/mod"),
-            "GOCACHE": str(root / "go/build"),
-        }
-        env |= {
-            "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false",
-            "CGO_ENABLED": "0",
-            "GOTOOLCHAIN": "local",
-            "GOWORK": "off",
-        }
-        say(
-            f"building {', '.join(packages)} from Go modules: minutes, once (log: {root / 'go' / (source + '.log')})"
-        )
-        for name, package in packages.items():
-            command = [
-                go,
-                "build",
-                "-trimpath",
-                "-ldflags",
-                f"-s -w {linker_flags}",
-                "-o",
-                str(folder / name),
-                package,
-            ]
-            with open(root / "go" / f"{source}.log", "ab") as log:
+        say(f"building {module.folder} {module.version} from Go modules: minutes, once; log: {log}")
+        for name, package in module.packages.items():
+            flags = ["-trimpath", "-ldflags", f"-s -w {linker_flags}".strip(), "-o", str(folder / name)]
+            with open(log, "ab") as output:
                 done = subprocess.run(
-                    ["nice", "-n", "10", *command],
-                    cwd=SOURCES / source,
+                    ["nice", "-n", "10", go, "build", *flags, package],
+                    cwd=SOURCES / module.folder,
                     env=env,
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
+                    stdout=output,
+                    stderr=output,
                 )
             if done.returncode:
-                tail = (root / "go" / f"{source}.log").read_text(errors="replace")[-3000:]
-                raise ClusterError(
-                    f"`{' '.join(command)}` in {SOURCES / source} failed with {done.returncode}:\n{tail}"
-                )
+                tail = log.read_text(errors="replace")[-3000:]
+                raise ClusterError(f"`go build {package}` in {SOURCES / module.folder} failed:\n{tail}")
         write(folder / "built", f"{time.monotonic() - begin:.0f} s\n")
-        say(f"built in {time.monotonic() - begin:.0f} s: {folder}")
-
-
-def tidy() -> None:
-    """Remove Go's caches, which a later `up` does not need: about 3 GB."""
-    for name in ("build", "mod"):
-        shutil.rmtree(cache_folder() / "go" / name, ignore_errors=True)
-
-
-def _go() -> str:
-    """Return a Go that is new enough for both modules: this machine's, else Debian's."""
-    wanted = max(_needs(source) for source in ("kube", "addons"))
-    for candidate in (shutil.which("go", path=system_path()), "/usr/local/go/bin/go", "/usr/lib/go/bin/go"):
-        if candidate and os.access(candidate, os.X_OK) and _go_version(candidate) >= wanted:
-            return candidate
-    suite, version = _DEBIAN_GO
-    root = cache_folder() / "debian" / suite / "root"
-    go = root / f"usr/lib/go-{version}/bin/go"
-    if not go.exists():
-        unpack([f"golang-{version}-go", f"golang-{version}-src"], root, suite)
-        # The tree of the package is two halves that links in /usr/share hold together.
-        for link in (root / f"usr/lib/go-{version}").rglob("*"):
-            if link.is_symlink() and os.readlink(link).startswith("/"):
-                target = root / os.readlink(link).lstrip("/")
-                link.unlink()
-                link.symlink_to(target)
-    found = _go_version(str(go))
-    if found < wanted:
-        raise ClusterError(
-            f"Go {'.'.join(map(str, wanted))} or later builds the test cluster; put one on PATH (Debian's here is {found})"
-        )
-    return str(go)
-
-
-def _needs(source: str) -> tuple[int, ...]:
-    found = re.search(r"^go (\d+(?:\.\d+)+)", (SOURCES / source / "go.mod").read_text(), re.M)
-    return tuple(int(part) for part in found.group(1).split(".")) if found else (0,)
-
-
-def _go_version(go: str) -> tuple[int, ...]:
-    try:
-        said = subprocess.run(
-            [go, "env", "GOVERSION"],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "GOTOOLCHAIN": "local"},
-            cwd="/",
-        ).stdout
-    except OSError:
-        return (0,)
-    found = re.match(r"go(\d+(?:\.\d+)*)", said.strip())
-    return tuple(int(part) for part in found.group(1).split(".")) if found else (0,)
+        say(f"built {module.folder} in {time.monotonic() - begin:.0f} s")

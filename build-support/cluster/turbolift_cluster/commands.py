@@ -71,7 +71,7 @@ def _run(given: argparse.Namespace) -> int:
     if not cluster or not lifecycle.is_up(cluster):
         raise ClusterError(f"{given.name} is not up: `cluster up` starts it")
     if given.command == "kubectl":
-        kubectl = str(binaries.kubernetes().path("kubectl"))
+        kubectl = str(binaries.kubectl())
         os.execve(kubectl, [kubectl, *given.rest], {**os.environ, "KUBECONFIG": str(cluster.kubeconfig)})
     wanted = next((one for one in cluster.nodes if given.rest[:1] == [one.name]), None)
     if wanted is None or len(given.rest) < 2:
@@ -101,6 +101,6 @@ def _print(status: dict[str, Any], as_json: bool) -> int:
     for key in ("kubeconfig", "context", "registry", "problem"):
         if key in status:
             print(f"  {key}: {status[key]}")
-    for line in status["not enforced"]:
-        print(f"  not enforced: {line}")
+    if not status["metrics"]:
+        print("  no metrics-server: a HorizontalPodAutoscaler has no figures to go by")
     return 0

@@ -100,6 +100,13 @@ def _enforce(text: str, differs: bool) -> bool:
             _iptables("iptables-restore", "--noflush", "--wait", text=text)
         first = _iptables("iptables", "--wait", "-S", "FORWARD", "1").strip()
         if first != f"-A FORWARD -j {policy.CHAIN}":  # kube-proxy puts its own before it when it starts
+            while (
+                subprocess.run(
+                    ["iptables", "--wait", "-D", "FORWARD", "-j", policy.CHAIN], capture_output=True
+                ).returncode
+                == 0
+            ):
+                continue  # the same jump, further down
             _iptables("iptables", "--wait", "-I", "FORWARD", "1", "-j", policy.CHAIN)
     except subprocess.CalledProcessError as error:
         print(f"{error}: {error.stderr}\n{text}", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from . import addons, binaries, debian, host, images, pki, processes
@@ -20,7 +21,6 @@ from .files import say, system_path, write_json
 from .settings import Cluster, Node, cache_folder, create, find
 
 _SECONDS_TO_NODES = 120.0
-NOT_ENFORCED: list[str] = []
 
 
 @contextmanager
@@ -41,15 +41,14 @@ def up(name: str) -> dict[str, Any]:
         if cluster and is_up(cluster):
             return status(name)
         root = debian.programs()
-        programs = binaries.kubernetes()
-        extras = binaries.addons()
+        programs = binaries.programs()
         if cluster:
             say("cleaning up what an earlier start left")
             _remove(cluster)
         begin = time.monotonic()
         cluster = create(name)
         try:
-            _start(cluster, programs, root, extras)
+            _start(cluster, programs, root)
             say(f"{cluster.name} is up")
             write_json(
                 cluster.state / "up.json",
@@ -108,7 +107,7 @@ def status(name: str) -> dict[str, Any]:
         "seconds": started["seconds"],
         "restarts": {node.name: _restarts(node) for node in cluster.nodes},
         "logs": {node.name: str(node.folder) for node in cluster.nodes},
-        "not enforced": NOT_ENFORCED,
+        "metrics": bool(json.loads((cluster.state / "images.json").read_text()).get("metrics-server")),
         **({"problem": problem} if problem else {}),
     }
 
@@ -132,13 +131,15 @@ def _remove(cluster: Cluster) -> None:
     shutil.rmtree(cluster.state)
 
 
-def _start(cluster: Cluster, programs: binaries.Programs, root: Any, extras: dict[str, Any]) -> None:
+def _start(cluster: Cluster, programs: binaries.Programs, root: Path) -> None:
     pki.make(cluster)
     own = {
         "pause": images.program("turbolift-cluster/pause", programs.path("pause"), user=65535),
         "busybox": images.busybox(root / "bin/busybox"),
     }
-    own |= {name: images.program(f"turbolift-cluster/{name}", path) for name, path in extras.items()}
+    own["coredns"] = images.program("turbolift-cluster/coredns", programs.coredns)
+    if programs.metrics:
+        own["metrics-server"] = images.program("turbolift-cluster/metrics-server", programs.metrics)
     references = {name: image.reference(cluster.registry) for name, image in own.items()}
     write_json(cluster.state / "images.json", references)
     for node in cluster.nodes:
@@ -164,11 +165,10 @@ def _start(cluster: Cluster, programs: binaries.Programs, root: Any, extras: dic
             pushed.result()
     api = Api(cluster.kubeconfig)
     _wait(cluster, "API server", lambda: _marks(cluster.control).get("kube-apiserver"))
-    for document in addons.enforcer():
-        api.apply(document)
-    for document in addons.dns(cluster, references["coredns"]) if "coredns" in references else []:
-        api.apply(document)
-    for document in addons.metrics(references["metrics-server"]) if "metrics-server" in references else []:
+    objects = [*addons.enforcer(), *addons.dns(cluster, references["coredns"])]
+    if programs.metrics:
+        objects += addons.metrics(references["metrics-server"])
+    for document in objects:
         api.apply(document)
     _wait(cluster, "nodes", lambda: all((node.folder / "ready.json").exists() for node in cluster.nodes))
     _wait(

@@ -1,4 +1,4 @@
-module turbolift.test/kube
+module turbolift.test/kubernetes
 
 go 1.24.0
 

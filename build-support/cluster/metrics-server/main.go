@@ -1,7 +1,7 @@
 // Copyright 2026 The turbolift authors.
 // SPDX-License-Identifier: Apache-2.0
 
-// metrics-server, which cannot be built from its module's own go.mod beside Kubernetes' packages of the version that we pin.
+// metrics-server, by a program of ours, so that its module is pinned by a go.sum here.
 package main
 
 import (
