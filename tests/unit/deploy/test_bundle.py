@@ -93,8 +93,10 @@ def test_bundle_without_images(tmp_path: Path) -> None:
 
 
 def test_kinds_without_a_program_are_named_with_their_functions() -> None:
-    with pytest.raises(ConfigurationError, match=r"m:a, m:b: .*'docker' yet\. Pass --platform local"):
-        registry.check([("m:a", "docker"), ("m:b", "docker"), ("m:c", "local")])
+    with pytest.raises(ConfigurationError, match=r"m:a, m:b: .*'moon' .*Pass --platform local"):
+        registry.check(
+            [("m:a", "moon"), ("m:b", "moon"), ("m:c", "docker"), ("m:d", "k8s"), ("m:e", "local")]
+        )
     with pytest.raises(ConfigurationError, match=r"m:a, m:b, m:c and 2 more: there is no platform 'moon'"):
         registry.check([(f"m:{name}", "moon") for name in "abcde"])
 

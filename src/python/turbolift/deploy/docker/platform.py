@@ -210,8 +210,8 @@ class DockerPlatform:
                     if attempt + 1 < _TRIES and "already" in str(error.explanation):
                         continue
                     raise
-            break
-        return instance(wanted["name"], wanted["labels"])
+            return instance(wanted["name"], wanted["labels"])
+        raise AssertionError
 
     def _container(self, instance: Instance) -> Any:
         return self._client().containers.get(instance.id)
