@@ -234,10 +234,8 @@ def test_mistakes_on_the_command_line(deployment: Deployment, arguments: tuple[s
 def test_platform_that_is_not_there_names_function_and_way_out(deployment: Deployment) -> None:
     bundle = deployment.bundle(DOUBLE, platform="moon", double=double())
     failed = deployment.run(bundle=bundle, code=1)
-    assert (
-        "shop.double:double: there is no platform 'moon' here" in failed.stderr
-        and "Pass --platform local" in failed.stderr
-    )
+    assert "shop.double:double: there is no platform 'moon' here" in failed.stderr
+    assert "Pass --platform local" in failed.stderr
     deployment.run("--platform", "local", bundle=bundle)
     assert deployment.call() == 8
     # Without a platform of the deployment, each tag's own holds.
