@@ -123,7 +123,7 @@ class DeploymentPlatformField(StringField):
     alias = "platform"
     help = help_text(
         """
-        The platform that all functions go to: `local` (processes on this machine). `--platform` on the command line wins.
+        The platform that all functions go to: `local` (processes on this machine), `docker` or `k8s`. `--platform` wins.
         Without either, each function goes to the platform of its own tag.
         """
     )
