@@ -84,6 +84,7 @@ def metrics(image: str) -> list[Document]:
             "--kubelet-certificate-authority=/etc/authority/ca.crt",
             "--kubelet-use-node-status-port",
             "--metric-resolution=10s",
+            "--kubelet-request-timeout=5s",
         ],
         "ports": [{"name": "https", "containerPort": 10250}],
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},

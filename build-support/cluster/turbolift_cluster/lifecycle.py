@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,11 @@ def _start(cluster: Cluster, programs: binaries.Programs, root: Path) -> None:
         objects += addons.metrics(references["metrics-server"])
     for document in objects:
         api.apply(document)
-    _wait(cluster, "nodes", lambda: all((node.folder / "ready.json").exists() for node in cluster.nodes))
+    _wait(
+        cluster,
+        "programs of nodes",
+        lambda: all((node.folder / "ready.json").exists() for node in cluster.nodes),
+    )
     _wait(
         cluster,
         "Ready nodes",
@@ -181,6 +186,19 @@ def _start(cluster: Cluster, programs: binaries.Programs, root: Path) -> None:
         "the default service account",
         lambda: api.get("/api/v1/namespaces/default/serviceaccounts/default"),
     )
+    for name in ["coredns", "metrics-server"] if programs.metrics else ["coredns"]:
+        where = f"/apis/apps/v1/namespaces/kube-system/deployments/{name}"
+        _wait(cluster, name, partial(_available, api, where))
+    if programs.metrics:  # as long as it is not served, clients that discover the API get errors
+        where = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io"
+        _wait(cluster, "the API of metrics", partial(_available, api, where))
+
+
+def _available(api: Api, path: str) -> bool:
+    status = api.get(path).get("status", {})
+    replicas = int(status.get("replicas", 0))
+    met = any(one["type"] == "Available" and one["status"] == "True" for one in status.get("conditions", []))
+    return met and replicas == int(status.get("readyReplicas", 0))
 
 
 def _marks(node: Node) -> dict[str, float]:
