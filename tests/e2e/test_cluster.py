@@ -20,6 +20,9 @@ from typing import Any
 
 import pytest
 
+if not os.environ.get("TURBOLIFT_TEST_CLUSTER"):
+    pytest.skip("set TURBOLIFT_TEST_CLUSTER=yes: Kubernetes is built first", allow_module_level=True)
+
 PROGRAM = Path("build-support/cluster/cluster").resolve()
 NAME = f"test-{os.getpid()}"
 SECONDS = 90.0
