@@ -11,7 +11,6 @@ import contextlib
 import math
 import secrets
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +22,8 @@ from turbolift.deploy.docker.container import KIND, LABEL, free_port, instance, 
 from turbolift.deploy.docker.engine import connect, explained
 from turbolift.deploy.http import is_ready
 from turbolift.deploy.local.logs import plain
-from turbolift.deploy.platform import DRAIN, Health, Host, Instance, Release, Removal, StartError
+from turbolift.deploy.platform import DRAIN, Health, Host, Instance, Release, Removal
+from turbolift.deploy.waiting import until_ready
 from turbolift.image.export import export
 
 _LAST_LINES = 15
@@ -52,26 +52,12 @@ class DockerPlatform:
 
     async def wait_ready(self, instance: Instance, timeout: float) -> None:
         """Poll ``/readyz`` and the container; once it is ready, the engine starts it again whenever it ends."""
-        until = time.monotonic() + timeout
-        pause = 0.02
-        while not await asyncio.to_thread(is_ready, instance.endpoint):
-            state = await asyncio.to_thread(self._state, instance)
-            if state is None or state["Status"] not in ("created", "running"):
-                raise StartError(
-                    instance.function,
-                    f"did not start: {_ended(state)}",
-                    log=self._tail(instance),
-                    advice="what runs is untouched; mend it and deploy again",
-                )
-            if time.monotonic() > until:
-                raise StartError(
-                    instance.function,
-                    f"was not ready within {timeout:g} s",
-                    log=self._tail(instance),
-                    advice="give it more time with --ready-timeout SECONDS; what runs is untouched",
-                )
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.25)
+
+        def ended() -> str | None:
+            state = self._state(instance)
+            return None if state and state["Status"] in ("created", "running") else _ended(state)
+
+        await until_ready(instance, timeout, ended=ended, tail=lambda: self._tail(instance))
         with explained(f"{instance.id} cannot be kept running", instance.function):
             await asyncio.to_thread(
                 lambda: self._container(instance).update(restart_policy={"Name": "unless-stopped"})

@@ -14,7 +14,6 @@ import platform
 import secrets
 import signal
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from turbolift.deploy.local.logs import log_path, read_log, tail
 from turbolift.deploy.local.records import Records
 from turbolift.deploy.local.sockets import socket_dir, where
 from turbolift.deploy.platform import DRAIN, Health, Host, Instance, Release, Removal, StartError
+from turbolift.deploy.waiting import until_ready
 from turbolift.errors import DeployError
 from turbolift.image.layout import Image
 
@@ -106,29 +106,15 @@ class LocalPlatform:
 
     async def wait_ready(self, instance: Instance, timeout: float) -> None:
         """Poll ``/readyz``; an end of the process is noticed within a poll."""
-        until = time.monotonic() + timeout
-        pause = 0.02
-        while True:
+
+        def ended() -> str | None:
             live = self._records.live(instance.id)
-            if live is None or live.exit is not None or not process.is_alive(live.supervisor):
-                raise StartError(
-                    instance.function,
-                    f"did not start: {live.ended() if live else 'its record is gone'}",
-                    log=self._tail(instance),
-                    advice="what runs is untouched; mend it and deploy again",
-                )
-            if await asyncio.to_thread(is_ready, instance.endpoint):
-                self._records.confirm(instance.id)
-                return
-            if time.monotonic() > until:
-                raise StartError(
-                    instance.function,
-                    f"was not ready within {timeout:g} s",
-                    log=self._tail(instance),
-                    advice="give it more time with --ready-timeout SECONDS; what runs is untouched",
-                )
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 0.25)
+            if live is None:
+                return "its record is gone"
+            return live.ended() if live.exit is not None or not process.is_alive(live.supervisor) else None
+
+        await until_ready(instance, timeout, ended=ended, tail=lambda: self._tail(instance))
+        self._records.confirm(instance.id)
 
     async def health(self, instance: Instance) -> Health:
         """Read what the supervisor wrote, and ask ``/readyz``."""
