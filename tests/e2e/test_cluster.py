@@ -20,8 +20,10 @@ from typing import Any
 
 import pytest
 
-if not os.environ.get("TURBOLIFT_TEST_CLUSTER"):
-    pytest.skip("set TURBOLIFT_TEST_CLUSTER=yes: Kubernetes is built first", allow_module_level=True)
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("TURBOLIFT_TEST_CLUSTER"),
+    reason="set TURBOLIFT_TEST_CLUSTER=yes: Kubernetes is built first",
+)
 
 PROGRAM = Path("build-support/cluster/cluster").resolve()
 NAME = f"test-{os.getpid()}"

@@ -192,7 +192,7 @@ def test_platform_of_another_distribution_deploys(
 
 def test_broken_platforms_are_named(distribution: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(distribution))
-    assert registry.known() == ["bad", "files", "half", "k8s", "local"]
+    assert registry.known() == ["bad", "docker", "files", "half", "k8s", "local"]
     host: Any = object()
     with pytest.raises(
         DeployError, match=r"platform 'half' .*of acme-platforms\) has no prepare, start, wait_ready"
