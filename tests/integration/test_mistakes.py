@@ -175,7 +175,7 @@ def test_package_names_the_mistake(repository: Repository, folder: str, facts: l
 def test_a_module_that_raises_shows_the_users_own_traceback(repository: Repository) -> None:
     said = refused(repository, "package", "examples/raising:functions", traceback=True)
     assert 'File "examples/raising/f.py", line 3, in <module>' in said
-    assert 'File "raising/config.py", line 1, in <module>' in said
+    assert 'File "examples/raising/config.py", line 1, in <module>' in said
     assert "ValueError: invalid literal for int() with base 10: 'many'" in said
     assert said.count('File "') == len({"raising/f.py", "raising/config.py"})
 
