@@ -25,6 +25,7 @@ BUILD = """python_sources()
 turbolift_functions(name="functions")
 pex_binary(name="app", entry_point="app.py", layout="loose", execution_mode="venv")
 """
+# Process 1 is one of a container, also where this machine is a container itself.
 WORK = """import os
 
 from turbolift import Docker, on
@@ -32,7 +33,7 @@ from turbolift import Docker, on
 
 @on(Docker(), cpu="500m", memory="96Mi", timeout=30.0, env={"GREETING": "hello"}, idempotent=True)
 def where(word: str) -> str:
-    return f"{os.environ['GREETING']} {word} from {'a container' if os.path.exists('/.dockerenv') else 'here'} (1)"
+    return f"{os.environ['GREETING']} {word} from {'a container' if os.getpid() == 1 else 'here'} (1)"
 
 
 @on(Docker(), timeout=30.0)
@@ -182,7 +183,7 @@ def test_what_does_not_start_says_why_and_what_served_serves_on(engine: Engine, 
     before = status(clone)
     broken = (
         WORK.replace('GREETING": "hello"', 'GREETING": "goodbye"')
-        + "\nif os.path.exists('/.dockerenv'):\n    os._exit(7)\n"
+        + "\nif 'TURBOLIFT_VERSION' in os.environ:\n    os._exit(7)\n"
     )
     clone.write({"examples/boxes/work.py": broken})
     done = clone.run_pants(["run", "deploy"], check=False)
