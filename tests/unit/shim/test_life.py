@@ -11,6 +11,8 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -179,6 +181,40 @@ def test_workers_end_with_their_server(deployment: Any, served: Any, tmp_path: P
             return True
 
     until(gone, "the workers to end")
+
+
+# The server of a zygote, killed while a line of the zygote is unread; the worker's own channel stays open, in this test.
+UNREAD = """
+import os, signal, socket, sys
+from turbolift.shim.workerproc import start_zygote
+
+theirs = socket.socket(fileno=int(sys.argv[1]))
+_, control = start_zygote(None, lambda: None)
+socket.send_fds(control, [b"w"], [theirs.fileno()])
+started = control.recv(1 << 10, socket.MSG_PEEK)  # it stays unread
+print(started.decode(), end="", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_server_that_had_not_read_all() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        server = subprocess.run(
+            [sys.executable, "-c", UNREAD, str(theirs.fileno())],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,  # the worker and the zygote hold its output open for as long as they live
+        )
+        assert server.returncode == -signal.SIGKILL, server.stderr
+        theirs.close()
+        assert json.loads(server.stdout)["started"] > 0
+        # The last other holder of the channel is the worker: its end is the channel's.
+        ours.settimeout(60)
+        assert ours.recv(1) == b""
 
 
 def test_a_dead_worker_fails_its_call_only(deployment: Any, served: Any) -> None:

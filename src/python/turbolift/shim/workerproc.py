@@ -112,7 +112,11 @@ def _zygote(servant: Servant, control: socket.socket) -> None:
                 for pid, status in _reap(children):
                     _say(control, {"ended": pid, "status": status})
             if control in ready:
-                asked, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+                try:
+                    asked, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+                except ConnectionResetError:
+                    # A killed server that had not read all we said is no plain end of the stream.
+                    asked, descriptors = b"", []
                 if not asked:
                     break
                 # One byte, one descriptor: messages with descriptors are never merged by the kernel.
