@@ -4,9 +4,14 @@
 
 from __future__ import annotations
 
+import atexit
+import fcntl
+import functools
+import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,14 +24,47 @@ PASSWORD = "s3cret"
 _HTPASSWD = "ann:$2b$04$abcdefghijklmnopqrstuuLZYjhNQAOdpbzt4WxWlUHjv1wsyH5DG\n"
 
 
+@functools.cache
+def registry_program() -> str:
+    """Return docker-registry: the machine's own, else Debian's, unpacked privately. Skips with the reason where there is neither."""
+    path = os.pathsep.join(
+        [os.environ.get("PATH", ""), "/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+    )
+    found = shutil.which("docker-registry", path=path)
+    if found is not None:
+        return found
+    if not all(shutil.which(name, path=path) for name in ("apt-get", "dpkg-deb")):
+        pytest.skip("docker-registry is not installed, and there is no apt-get to get it by")
+    folder = Path(tempfile.mkdtemp(prefix="turbolift-registry-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    env = {**os.environ, "PATH": path, "LC_ALL": "C"}
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+    download = ("apt-get", "--quiet", "download", "docker-registry")
+    done = run(*download)
+    if done.returncode != 0 and os.geteuid() == 0:
+        # A new machine has no lists yet; another test may be fetching them at this moment.
+        with open(Path(tempfile.gettempdir(), "turbolift-tests-apt.lock"), "ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            run("apt-get", "--quiet", "update")
+        done = run(*download)
+    if done.returncode != 0:
+        pytest.skip(
+            f"docker-registry is not installed, and apt-get cannot get it: {done.stderr.strip()[-300:]}"
+        )
+    for deb in folder.glob("*.deb"):
+        subprocess.run(["dpkg-deb", "-x", str(deb), str(folder)], env=env, check=True)
+    return str(folder / "usr/bin/docker-registry")
+
+
 @contextmanager
 def running(folder: Path, *, read_only: bool = False, private: bool = False) -> Iterator[str]:
     """Run a registry that keeps its images in `folder`; yields ``127.0.0.1:port``. `private`: only ann may use
     it.
     """
-    program = shutil.which("docker-registry")
-    if program is None:
-        pytest.skip("docker-registry is not installed (Debian: apt-get install docker-registry)")
+    program = registry_program()
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

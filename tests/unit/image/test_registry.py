@@ -1,6 +1,6 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""Bases from a registry: a real one where Debian's docker-registry is installed, and one that misbehaves."""
+"""Bases from a registry: Debian's docker-registry, a real one, and one that misbehaves."""
 
 from __future__ import annotations
 

@@ -145,9 +145,11 @@ def _load(kubeconfig: str, context: str) -> tuple[Any, str, str]:
         own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
         return loaded, _IN_CLUSTER, own.read_text("utf-8").strip() if own.is_file() else "default"
     try:
-        contexts, active = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
+        # Any: what the client returns has no types, and is guessed differently by each checker.
+        listed: Any = config.list_kube_config_contexts(  # type: ignore[no-untyped-call]
             config_file=kubeconfig or None
         )
+        contexts, active = listed
     except (ConfigException, OSError, ValueError) as error:
         raise ConfigurationError(
             f"no cluster: {shown}: {_line(error)}: give --kubeconfig FILE, set KUBECONFIG, or run 'kubectl config "
