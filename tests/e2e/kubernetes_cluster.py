@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +21,11 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "deploy"))
-
-import bundles  # pants: no-infer-dep
-from deployments import Deployment  # pants: no-infer-dep
-
 from turbolift.deploy.k8s.cluster import ApiError, Cluster
 from turbolift.deploy.k8s.objects import OWN_KINDS, Object
 from turbolift.deploy.k8s.place import Place
+from unit.deploy import bundles
+from unit.deploy.deployments import Deployment
 
 ROOT = Path(__file__).parents[2]
 _PLURALS = {

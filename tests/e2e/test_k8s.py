@@ -20,11 +20,9 @@ from typing import Any
 import pytest
 
 from e2e.kubernetes_cluster import (
-    ROOT,
     ClusterDeployment,
     Namespace,
     Real,
-    bundles,
     drop_namespace,
     find,
     make_namespace,
@@ -34,12 +32,9 @@ from turbolift.deploy.k8s import permissions
 from turbolift.deploy.k8s.cluster import ApiError
 from turbolift.deploy.k8s.names import function_name
 from turbolift.deploy.k8s.objects import CONFIG_MAP, DEPLOYMENT, POD, SERVICE
-
-sys.path.insert(0, str(ROOT / "tests" / "unit" / "image"))
-sys.path.insert(0, str(ROOT / "tests" / "unit" / "deploy"))
-
-from deployments import environment, wait_for  # pants: no-infer-dep
-from registries import running as running_registry  # pants: no-infer-dep
+from unit.deploy import bundles
+from unit.deploy.deployments import environment, wait_for
+from unit.image.registries import running as running_registry
 
 DOUBLE = "shop.double:double"
 SECONDS = 60.0

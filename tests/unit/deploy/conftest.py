@@ -7,17 +7,14 @@ end.
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import bundles  # pants: no-infer-dep
-from deployments import DOUBLE, Deployment, double, environment  # pants: no-infer-dep
+from unit.deploy import bundles
+from unit.deploy.deployments import DOUBLE, Deployment, double, environment
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import bundles  # pants: no-infer-dep
-
 from turbolift.deploy.local.process import start_time
 from turbolift.deploy.local.records import Live
 from turbolift.spec import deployment_dir
+from unit.deploy import bundles
 
 Status = dict[str, dict[str, Any]]
 DOUBLE = "shop.double:double"

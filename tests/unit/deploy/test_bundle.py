@@ -169,7 +169,7 @@ def distribution(tmp_path: Path) -> Path:
 def test_platform_of_another_distribution_deploys(
     deployment: Any, distribution: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deployments import DOUBLE, double  # pants: no-infer-dep
+    from unit.deploy.deployments import DOUBLE, double
 
     deployment.env = {**deployment.env, "PYTHONPATH": f"{distribution}:{deployment.env['PYTHONPATH']}"}
     bundles = [deployment.bundle(DOUBLE, platform="files", double=double(factor)) for factor in (2, 3)]

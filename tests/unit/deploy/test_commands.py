@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deployments import DOUBLE, Deployment, double, wait_for  # pants: no-infer-dep
 
 from turbolift.deploy.call import call
 from turbolift.deploy.http import is_ready
+from unit.deploy.deployments import DOUBLE, Deployment, double, wait_for
 
 WORDS = "shop.words:Words.count"
 

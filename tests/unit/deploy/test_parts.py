@@ -20,7 +20,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from releases import release  # pants: no-infer-dep
 
 from turbolift.deploy import files, lock
 from turbolift.deploy.local import logs, process, sockets, supervise
@@ -31,6 +30,7 @@ from turbolift.deploy.platform import Host
 from turbolift.deploy.view import View
 from turbolift.errors import DeployError
 from turbolift.image.layout import Layout
+from unit.deploy.releases import release
 
 KNOWN = ["pricing.quote:quote", "pricing.stock:Stock.quote", "shop.cart:Cart.total", "shop.cart:total_of"]
 

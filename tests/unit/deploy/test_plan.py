@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from releases import release, serving  # pants: no-infer-dep
 
 from turbolift.deploy.plan import STARTS, Action, plan, summary
+from unit.deploy.releases import release, serving
 
 NAMES = st.sampled_from(["m:a", "m:b", "m:c", "m:d"])
 VERSIONS = st.dictionaries(NAMES, st.tuples(st.integers(1, 2), st.sampled_from(["local", "k8s"])))

@@ -12,9 +12,8 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from deployments import DOUBLE, SLOW_START, Deployment, double, wait_for  # pants: no-infer-dep
-
 from turbolift.deploy.local.process import is_alive
+from unit.deploy.deployments import DOUBLE, SLOW_START, Deployment, double, wait_for
 
 
 def test_killed_function_comes_back_by_itself(deployment: Deployment) -> None:

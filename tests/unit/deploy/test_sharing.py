@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from deployments import DOUBLE, SLOW_START, Deployment, double, wait_for  # pants: no-infer-dep
+from unit.deploy.deployments import DOUBLE, SLOW_START, Deployment, double, wait_for
 
 
 def test_second_deploy_waits_for_the_first_and_says_for_whom(deployment: Deployment) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from releases import serving  # pants: no-infer-dep
 
 from turbolift import spec
 from turbolift.deploy.state import Generation, State
 from turbolift.errors import DeployError, DocumentError
+from unit.deploy.releases import serving
 
 TABLES = st.dictionaries(st.sampled_from(["m:a", "m:b", "m:c"]), st.integers(1, 3))
 

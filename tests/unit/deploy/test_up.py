@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from deployments import BROKEN_START, DOUBLE, Deployment, double, wait_for  # pants: no-infer-dep
+
+from unit.deploy.deployments import BROKEN_START, DOUBLE, Deployment, double, wait_for
 
 PLUS = "shop.plus:plus"
 LOAD = """

@@ -22,14 +22,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from registries import running  # pants: no-infer-dep
-
 from turbolift import spec
 from turbolift.errors import PackagingError
 from turbolift.image.archive import Fetcher, LockedPackage
 from turbolift.image.base import build
 from turbolift.image.layout import Layout
 from turbolift.image.rootfs import write_rootfs
+from unit.image.registries import running
 
 WheelMaker = Callable[..., Path]
 

@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from registries import PASSWORD, running  # pants: no-infer-dep
 
 from turbolift.errors import PackagingError, RegistryError
 from turbolift.image import layout, tar
 from turbolift.image.blob import write_layer
 from turbolift.image.push import Target, push
 from turbolift.image.registry import Reference, Registry, parse_reference
+from unit.image.registries import PASSWORD, running
 
 
 def images(folder: Path, *names: str) -> tuple[layout.Layout, list[str]]:

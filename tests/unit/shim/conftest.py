@@ -19,7 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from served_modules import MODULES  # pants: no-infer-dep
+from unit.shim.served_modules import MODULES
 
 
 def http_get(endpoint: str, path: str, *, raw: bytes | None = None) -> tuple[int, bytes, bytes]:

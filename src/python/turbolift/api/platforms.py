@@ -28,7 +28,7 @@ _OBJECT = r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?"
 _REGISTRY = r"[A-Za-z0-9][-.A-Za-z0-9]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
 
 _Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
-_Toleration = Mapping[str, str | int] | Iterable[tuple[str, str | int]]
+_Toleration = Mapping[str, str | int] | tuple[tuple[str, str | int], ...]
 
 
 @runtime_checkable

@@ -33,7 +33,14 @@ VERSIONS = st.binary(min_size=1, max_size=8).map(lambda data: hashlib.sha256(dat
 
 def release(function: str, platform: K8s | None = None, version: str = "1", **options: Any) -> Release:
     digest = hashlib.sha256(f"{function} {version}".encode()).hexdigest()
-    given = {"timeout": None, "idempotent": False, "max_scale_n": 1, "env": {}, "cpu": None, "memory": None}
+    given: dict[str, Any] = {
+        "timeout": None,
+        "idempotent": False,
+        "max_scale_n": 1,
+        "env": {},
+        "cpu": None,
+        "memory": None,
+    }
     document = {
         "contract": {"digest": f"sha256:{'c' * 64}", "parameters": {}, "result": {}},
         "options": {**given, **options},
