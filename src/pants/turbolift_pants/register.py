@@ -8,6 +8,7 @@ from typing import Any
 
 from turbolift_pants.get import rules as get_rules
 from turbolift_pants.target_types import (
+    TurboliftAppTarget,
     TurboliftDeploymentTarget,
     TurboliftFunctionsTarget,
     TurboliftFunctionTarget,
@@ -19,4 +20,4 @@ def rules() -> list[Any]:
 
 
 def target_types() -> list[Any]:
-    return [TurboliftFunctionTarget, TurboliftFunctionsTarget, TurboliftDeploymentTarget]
+    return [TurboliftFunctionTarget, TurboliftFunctionsTarget, TurboliftAppTarget, TurboliftDeploymentTarget]

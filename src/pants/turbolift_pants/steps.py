@@ -285,6 +285,48 @@ def function_spec(
     }
 
 
+def app_spec(
+    *,
+    app: str,
+    target: str,
+    source: str,
+    kind: str,
+    options: Mapping[str, Any],
+    functions: Iterable[str],
+    closure: Closure,
+    resolved: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Render the spec of an app; `functions` are the tagged functions among its sources."""
+    return {
+        "version": 1,
+        "app": app,
+        "target": target,
+        "source": source,
+        "kind": kind,
+        "options": dict(options),
+        "functions": sorted(functions),
+        "closure": {
+            "digest": closure_digest(closure, resolved),
+            "sources": sorted(path for path, _ in closure.first_party),
+            "requirements": sorted(f"{d['name']}=={d['version']}" for d in resolved),
+        },
+    }
+
+
+def entry_point(value: str) -> tuple[str, str]:
+    """Return the file of an app's entry point, and what is called in it: a function's name, or `__main__` for the module itself.
+
+    Raises ValueError.
+
+    >>> entry_point("app.py"), entry_point("web/app.py:serve")
+    (('app.py', '__main__'), ('web/app.py', 'serve'))
+    """
+    file, colon, name = value.partition(":")
+    if not file.endswith(".py") or (colon and not name.isidentifier()):
+        raise ValueError(f"{value!r}: not a file, as `app.py`, or a function in one, as `app.py:main`")
+    return file, name if colon else "__main__"
+
+
 def version(image: str, spec: Mapping[str, Any]) -> str:
     """Return a function's version: the sha256 of its image digest and its rendered spec."""
     return hashlib.sha256(image.encode() + b"\n" + canonical(spec)).hexdigest()
@@ -300,16 +342,30 @@ class BundleEntry:
     spec: Mapping[str, Any] = field(hash=False)
 
 
-def bundle_files(deployment: str, platform: str | None, entries: Iterable[BundleEntry]) -> dict[str, bytes]:
-    """Return the small files of a bundle: its index, the layout's index and one spec a function.
+def layout_files(entries: Iterable[BundleEntry]) -> dict[str, bytes]:
+    """Return the small files of an OCI layout of the images of `entries`."""
+    index = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [
+            {**entry.manifest, "annotations": {"dev.turbolift.function": entry.function}} for entry in entries
+        ],
+    }
+    return {"oci-layout": canonical({"imageLayoutVersion": "1.0.0"}), "index.json": canonical(index)}
 
-    Raises ValueError where two functions have one identity.
+
+def bundle_files(
+    deployment: str, platform: str | None, entries: Iterable[BundleEntry], apps: Iterable[BundleEntry] = ()
+) -> dict[str, bytes]:
+    """Return the small files of a bundle: its index, the layout's index and one spec a function or app.
+
+    Raises ValueError where two functions have one identity, or an app calls what is not in the bundle.
     """
     files: dict[str, bytes] = {}
     functions = []
-    manifests = []
     targets: dict[str, str] = {}
-    for entry in sorted(entries, key=lambda entry: entry.function):
+    entries = sorted(entries, key=lambda entry: entry.function)
+    for entry in entries:
         if entry.function in targets:
             raise ValueError(
                 f"two functions are both {entry.function}: {targets[entry.function]} and {entry.target}. The module path below "
@@ -318,7 +374,6 @@ def bundle_files(deployment: str, platform: str | None, entries: Iterable[Bundle
         targets[entry.function] = entry.target
         path = f"specs/{slug(entry.function)}.json"
         files[path] = pretty(entry.spec)
-        manifests.append({**entry.manifest, "annotations": {"dev.turbolift.function": entry.function}})
         functions.append(
             {
                 "function": entry.function,
@@ -328,17 +383,32 @@ def bundle_files(deployment: str, platform: str | None, entries: Iterable[Bundle
                 "version": version(entry.manifest["digest"], entry.spec),
             }
         )
-    files["oci-layout"] = canonical({"imageLayoutVersion": "1.0.0"})
-    files["index.json"] = canonical(
-        {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.index.v1+json",
-            "manifests": manifests,
-        }
-    )
-    files["bundle.json"] = pretty(
-        {"version": 1, "deployment": deployment, "platform": platform, "functions": functions}
-    )
+    versions = {one["function"]: one["version"] for one in functions}
+    apps = sorted(apps, key=lambda entry: entry.function)
+    named = []
+    for app in apps:
+        strays = [one for one in app.spec["functions"] if one not in versions]
+        if strays:
+            raise ValueError(
+                f"{app.target} calls {', '.join(strays)}, which the deployment's functions= leaves out: an app calls what is rolled "
+                "out with it."
+            )
+        path = f"specs/{slug(app.function)}.json"
+        files[path] = pretty(app.spec)
+        pins = {one: versions[one] for one in app.spec["functions"]}
+        named.append(
+            {
+                "app": app.function,
+                "target": app.target,
+                "image": app.manifest["digest"],
+                "spec": path,
+                "pins": pins,
+                "version": version(app.manifest["digest"], {**app.spec, "pins": pins}),
+            }
+        )
+    files.update(layout_files([*entries, *apps]))
+    index = {"version": 1, "deployment": deployment, "platform": platform, "functions": functions}
+    files["bundle.json"] = pretty({**index, "apps": named} if named else index)
     return files
 
 

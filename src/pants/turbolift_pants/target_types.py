@@ -13,6 +13,7 @@ from pants.engine.target import (
     Dependencies,
     DictStringToStringField,
     IntField,
+    InvalidFieldException,
     SecondaryOwnerMixin,
     StringField,
     StringSequenceField,
@@ -20,6 +21,8 @@ from pants.engine.target import (
     TargetGenerator,
 )
 from pants.util.strutil import help_text
+
+from turbolift_pants.steps import entry_point
 
 
 class FunctionFileField(AsyncFieldMixin, StringField, SecondaryOwnerMixin):
@@ -119,6 +122,105 @@ class DeploymentFunctionsField(StringSequenceField):
     )
 
 
+class AppEntryPointField(AsyncFieldMixin, StringField):
+    alias = "entry_point"
+    required = True
+    value: str
+    help = help_text(
+        """
+        What runs: a file relative to the BUILD file, as `app.py`, which is run as a program; or a function without
+        parameters in it, as `app.py:main`, whose result is the exit code.
+        """
+    )
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.address.spec_path, entry_point(self.value)[0])
+
+    @classmethod
+    def compute_value(cls, raw_value, address):  # type: ignore[no-untyped-def]
+        value = super().compute_value(raw_value, address)
+        try:
+            entry_point(value)
+        except ValueError as error:
+            raise InvalidFieldException(f"The `{cls.alias}` of {address}: {error}.") from None
+        return value
+
+
+class AppKindField(StringField):
+    alias = "kind"
+    default = "deployment"
+    value: str
+    valid_choices = ("deployment", "job")
+    help = "In a cluster: `deployment` runs until it is replaced, `job` runs once at each new version."
+
+
+class AppArgsField(StringSequenceField):
+    alias = "args"
+    help = "Arguments of the program."
+
+
+class AppEnvField(DictStringToStringField):
+    alias = "env"
+    help = "Environment variables of the program."
+
+
+class AppReplicasField(IntField):
+    alias = "replicas"
+    default = 1
+    value: int
+    help = "How many pods run of a `deployment`."
+
+
+class AppCpuField(StringField):
+    alias = "cpu"
+    help = "The cpu that each pod requests, as `500m`."
+
+
+class AppMemoryField(StringField):
+    alias = "memory"
+    help = "The memory that each pod requests and may not exceed, as `256Mi`."
+
+
+class AppDependenciesField(Dependencies):
+    help = "What the app needs beside what its file's imports tell. Everything else is inferred."
+
+
+class TurboliftAppTarget(Target):
+    alias = "turbolift_app"
+    core_fields = (
+        *COMMON_TARGET_FIELDS,
+        AppDependenciesField,
+        AppEntryPointField,
+        AppKindField,
+        AppArgsField,
+        AppEnvField,
+        AppReplicasField,
+        AppCpuField,
+        AppMemoryField,
+        OutputPathField,
+    )
+    help = help_text(
+        """
+        A program that calls tagged functions, packaged as they are: an OCI image on the same pinned base, bit for bit the same on
+        every machine.
+
+        A `turbolift_deployment` that names it in `apps=` runs it in the cluster, after the functions that it calls are ready. It
+        calls exactly the versions of them that it was packaged with, for as long as it runs.
+        """
+    )
+
+
+class DeploymentAppsField(StringSequenceField):
+    alias = "apps"
+    help = help_text(
+        """
+        Addresses of `turbolift_app` targets that are rolled out with the functions, on `k8s`. Elsewhere they are run by hand, by
+        `TURBOLIFT=on pants run` on a `pex_binary`.
+        """
+    )
+
+
 class DeploymentPlatformField(StringField):
     alias = "platform"
     help = help_text(
@@ -149,6 +251,7 @@ class TurboliftDeploymentTarget(Target):
         *COMMON_TARGET_FIELDS,
         DeploymentDependenciesField,
         DeploymentFunctionsField,
+        DeploymentAppsField,
         DeploymentPlatformField,
         DeploymentChecksField,
         OutputPathField,

@@ -56,6 +56,58 @@ def write(
     return folder
 
 
+def with_app(folder: Path, **changes: Any) -> Path:
+    """Add an app that calls the function of the bundle; `changes` are made to its entry."""
+    document = {
+        "version": 1,
+        "app": "m.app:main",
+        "target": "src:app",
+        "source": "src/app.py",
+        "kind": "job",
+        "options": {"args": [], "env": {}, "replicas": 1, "cpu": None, "memory": None},
+        "functions": ["m:f"],
+        "closure": {"digest": f"sha256:{'d' * 64}", "sources": [], "requirements": []},
+    }
+    (folder / "specs" / "app.json").write_text(json.dumps(document))
+    index = json.loads((folder / "bundle.json").read_text())
+    pins = {"m:f": index["functions"][0]["version"]}
+    version = version_of(IMAGE, {**document, "pins": pins})
+    entry = {"app": "m.app:main", "target": "src:app", "image": IMAGE, "spec": "specs/app.json"}
+    index["apps"] = [{**entry, "pins": pins, "version": version, **changes}]
+    (folder / "bundle.json").write_text(json.dumps(index))
+    return folder
+
+
+def test_an_app_comes_with_the_releases_that_it_is_pinned_to(tmp_path: Path) -> None:
+    found = bundle.read(with_app(write(tmp_path, platform="k8s")))
+    (app,) = found.apps
+    assert (app.release.function, app.release.image, app.release.platform) == ("m.app:main", IMAGE, "k8s")
+    assert app.pins == found.releases
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"pins": {"m:f": "0" * 64}}, r"at \$.apps\[0\].version: \w{64} is not the version of its image"),
+        ({"app": "m.app:other"}, r"at \$.apps\[0\].spec: specs/app.json is the spec of m.app:main, not of"),
+        ({"spec": "../app.json"}, r"at \$.apps\[0\].spec: '../app.json' is not a path inside the bundle"),
+        ({"pins": 3}, r"at \$.apps\[0\].pins: 3 is not of type 'object'"),
+    ],
+)
+def test_a_broken_app_is_refused_by_its_place(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(DocumentError, match=told):
+        bundle.read(with_app(write(tmp_path, platform="k8s"), **changes))
+
+
+def test_an_app_pinned_to_what_is_not_there_is_refused(tmp_path: Path) -> None:
+    folder = with_app(write(tmp_path, platform="k8s"))
+    index = json.loads((folder / "bundle.json").read_text())
+    index["functions"] = []
+    (folder / "bundle.json").write_text(json.dumps(index))
+    with pytest.raises(DocumentError, match=r"at \$.apps\[0\].pins: m:f at \w{10} is not in the bundle"):
+        bundle.read(folder)
+
+
 @pytest.mark.parametrize(
     ("given", "own", "chosen"),
     [("local", "docker", "local"), (None, "docker", "docker"), (None, None, "k8s")],

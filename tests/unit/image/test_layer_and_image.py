@@ -194,6 +194,35 @@ def test_an_image_is_whole_and_says_what_it_is(base: Any, image: Path) -> None:
     assert len(one.config["history"]) == len(one.config["rootfs"]["diff_ids"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("app", "expected"),
+    [
+        ("shop.app:__main__", ["-m", "shop.app"]),
+        ("shop.app:serve", ["-c", "import sys; from shop.app import serve; sys.exit(serve())"]),
+    ],
+)
+def test_an_app_is_run_and_listens_to_nothing(
+    command: Any, base: Any, image: Path, tmp_path: Path, app: str, expected: list[str]
+) -> None:
+    out = tmp_path / "app"
+    command(
+        "assemble",
+        "--base",
+        base.layout.path,
+        "--layer",
+        tmp_path / "l3",
+        "--entrypoint-app",
+        app,
+        "--out",
+        out,
+    )
+    [one] = Layout(out).verify()
+    assert one.config["config"]["Entrypoint"] == ["/usr/bin/python3.11", *expected]
+    assert "ExposedPorts" not in one.config["config"]
+    # The same files as in the function's image, in the same blob.
+    assert one.layers[-1].digest == Layout(image).image().layers[-1].digest
+
+
 def test_only_the_new_blobs(base: Any, image: Path, tmp_path: Path) -> None:
     layers = [tmp_path / name for name in ("l1", "l2", "l3")]
     summary = assemble(

@@ -28,6 +28,7 @@ from turbolift_pants.get.find import TaggedFiles
 from turbolift_pants.get.lint import TurboliftLintRequest
 from turbolift_pants.get.tailor import PutativeFunctionsRequest
 from turbolift_pants.target_types import (
+    TurboliftAppTarget,
     TurboliftDeploymentTarget,
     TurboliftFunctionsTarget,
     TurboliftFunctionTarget,
@@ -99,6 +100,7 @@ def runner() -> RuleRunner:
         target_types=[
             FileTarget,
             PythonSourcesGeneratorTarget,
+            TurboliftAppTarget,
             TurboliftDeploymentTarget,
             TurboliftFunctionTarget,
             TurboliftFunctionsTarget,
@@ -131,6 +133,23 @@ def test_the_closure_is_what_the_owning_file_needs(runner: RuleRunner) -> None:
     address = Address("src/shop", target_name="functions", generated_name="cart.total")
     closure = runner.request(TransitiveTargets, [TransitiveTargetsRequest([address])])
     assert sorted(str(t.address) for t in closure.dependencies) == ["src/shop/cart.py", "src/shop/prices.py"]
+
+
+def test_an_app_needs_what_its_file_needs(runner: RuleRunner) -> None:
+    app = "turbolift_app(name='app', entry_point='app.py:main')\n"
+    files = {**FILES, "src/shop/app.py": "from shop.order import total\n\ndef main() -> None: ...\n"}
+    runner.write_files({**files, "src/shop/BUILD": FILES["src/shop/BUILD"] + app})
+    address = Address("src/shop", target_name="app")
+    closure = runner.request(TransitiveTargets, [TransitiveTargetsRequest([address])])
+    assert sorted(str(t.address) for t in closure.dependencies) == ["src/shop/app.py", "src/shop/order.py"]
+
+
+def test_an_entry_point_that_is_no_file_is_an_error_that_says_so(runner: RuleRunner) -> None:
+    runner.write_files({"src/shop/BUILD": "turbolift_app(name='app', entry_point='app')\n"})
+    with pytest.raises(
+        ExecutionError, match=r"`entry_point` of src/shop:app: 'app': not a file, as `app.py`"
+    ):
+        runner.request(AllTargets, [])
 
 
 def test_parametrised_sources_give_one_target_for_each_owner(runner: RuleRunner) -> None:

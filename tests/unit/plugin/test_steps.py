@@ -14,10 +14,12 @@ from turbolift_pants.steps import (
     FileReport,
     Finding,
     Tagged,
+    app_spec,
     blobs_link,
     builds_nothing,
     bundle_files,
     closure_digest,
+    entry_point,
     function_spec,
     generated_name,
     identity,
@@ -164,6 +166,51 @@ def test_a_bundle_lists_functions_in_order_of_their_identity() -> None:
 def test_two_functions_of_one_identity_are_refused() -> None:
     with pytest.raises(ValueError, match="two functions are both a:f"):
         bundle_files("deploy", None, [_entry("a:f", "1"), _entry("a:f", "2")])
+
+
+def _app(*functions: str, **options: object) -> BundleEntry:
+    spec = app_spec(
+        app="shop.app:main",
+        target="src/shop:app",
+        source="src/shop/app.py",
+        kind="deployment",
+        options={"replicas": 1, **options},
+        functions=functions,
+        closure=CLOSURE,
+        resolved=(),
+    )
+    return BundleEntry("shop.app:main", "src/shop:app", {"digest": "sha256:" + "9" * 64}, spec)
+
+
+def test_an_app_is_pinned_to_the_versions_that_it_is_bundled_with() -> None:
+    functions = [_entry("b:f", "1"), _entry("a:f", "2")]
+    files = bundle_files("deploy", "k8s", functions, [_app("b:f")])
+    bundle = json.loads(files["bundle.json"])
+    versions = {one["function"]: one["version"] for one in bundle["functions"]}
+    (app,) = bundle["apps"]
+    assert app["pins"] == {"b:f": versions["b:f"]}
+    assert json.loads(files[app["spec"]])["functions"] == ["b:f"]
+    assert len(json.loads(files["index.json"])["manifests"]) == 3
+    # What it is pinned to is part of its version; what it does not call is not.
+    called, other = ([_entry("b:f", "3"), functions[1]], [functions[0], _entry("a:f", "3")])
+    again = [
+        json.loads(bundle_files("d", None, each, [_app("b:f")])["bundle.json"]) for each in (called, other)
+    ]
+    assert [one["apps"][0]["version"] == app["version"] for one in again] == [False, True]
+
+
+def test_an_app_that_calls_what_the_deployment_leaves_out_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"src/shop:app calls c:f, which the deployment's functions= leaves out"
+    ):
+        bundle_files("deploy", None, [_entry("a:f", "1")], [_app("a:f", "c:f")])
+
+
+@pytest.mark.parametrize("value", ["app", "app.py:", "app.py:a.b", "app.py:1", ":main", "app.txt"])
+def test_an_entry_point_is_a_file_or_a_function_in_one(value: str) -> None:
+    assert entry_point("web/app.py:main") == ("web/app.py", "main")
+    with pytest.raises(ValueError, match=r"as `app\.py:main`"):
+        entry_point(value)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from turbolift_pants.get import (
+    app,
     base,
     closure,
     deploy,
@@ -33,6 +34,7 @@ def rules() -> list[Any]:
         *closure.rules(),
         *layers.rules(),
         *image.rules(),
+        *app.rules(),
         *package.rules(),
         *serve.rules(),
         *deploy.rules(),

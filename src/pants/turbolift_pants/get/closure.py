@@ -1,6 +1,6 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The closure of one function: its own files, the shim's, and the requirements of both; refused where it has no place in an image."""
+"""What an image is made of: own files, the shim's, and the requirements of both; refused where it has no place in an image."""
 
 from __future__ import annotations
 
@@ -105,17 +105,24 @@ def _runtime_extras(target: Target) -> list[frozenset[str]]:
 
 
 @dataclass(frozen=True)
-class FunctionClosureRequest:
-    field_set: FunctionFieldSet
+class ClosureRequest:
+    """The closure of the file `path`, which the target `address` depends on; with the shim where it is to be served. `where`
+    names it in messages.
+    """
+
+    address: Address
+    path: str
+    where: str
+    served: bool
 
 
 @dataclass(frozen=True)
-class FunctionClosure:
-    """What goes into a function's image: `shim` and `own` are source files below their roots, `requirements` are to be resolved
-    by the lock of `resolve`; `paths` tells each own file's path in the repository.
+class SourceClosure:
+    """What goes into an image: `shim` and `own` are source files below their roots, `requirements` are to be resolved by the lock of
+    `resolve`; `paths` tells each own file's path in the repository, `entry` the file's own path below its root.
     """
 
-    function: str
+    entry: str
     resolve: str
     requirements: tuple[str, ...]
     shim: Digest
@@ -123,21 +130,30 @@ class FunctionClosure:
     paths: FrozenDict[str, str]
 
 
+@dataclass(frozen=True)
+class FunctionClosureRequest:
+    field_set: FunctionFieldSet
+
+
+@dataclass(frozen=True)
+class FunctionClosure:
+    """The closure of the tagged function with the identity `function`."""
+
+    function: str
+    sources: SourceClosure
+
+
 def _check_interpreter(constraints: InterpreterConstraints, base: BaseImage, where: str) -> None:
     version = base.python_version
     if constraints and not any(c.specifier.contains(version, prereleases=True) for c in constraints):
         raise CannotPackage(
             f"{where} needs {' or '.join(map(str, constraints))}, but the base image has CPython {version}. Choose a base with such an "
-            "interpreter by `[turbolift].base`, or widen the interpreter constraints of the function's sources."
+            "interpreter by `[turbolift].base`, or widen the interpreter constraints of these sources."
         )
 
 
 @rule(desc="Close a tagged function over what it needs", level=LogLevel.DEBUG)
-async def close_function(
-    request: FunctionClosureRequest,
-    tagged: TaggedFiles,
-    python_setup: PythonSetup,
-) -> FunctionClosure:
+async def close_function(request: FunctionClosureRequest, tagged: TaggedFiles) -> FunctionClosure:
     field_set = request.field_set
     path, qualname = field_set.file.path, field_set.function.value
     report = tagged.at(path)
@@ -146,9 +162,17 @@ async def close_function(
         raise CannotPackage(
             f"{field_set.address} cannot be packaged:\n" + "\n".join(f"  {finding}" for finding in findings)
         )
+    where = f"{path}:{field_set.line.value} ({qualname})"
+    sources = await Get(SourceClosure, ClosureRequest(field_set.address, path, where, True))
+    return FunctionClosure(identity(sources.entry, qualname), sources)
+
+
+@rule(desc="Close a file over what it needs", level=LogLevel.DEBUG)
+async def close_source(request: ClosureRequest, python_setup: PythonSetup) -> SourceClosure:
+    where = request.where
     owner, stripped = await MultiGet(
-        Get(OwningSource, OwningSourceRequest(path, field_set.address)),
-        Get(StrippedFileName, StrippedFileNameRequest(path)),
+        Get(OwningSource, OwningSourceRequest(request.path, request.address)),
+        Get(StrippedFileName, StrippedFileNameRequest(request.path)),
     )
     owner_targets = await Get(Targets, Addresses([owner.address]))
     resolve = owner_targets[0][PythonResolveField].normalized_value(python_setup)
@@ -156,7 +180,6 @@ async def close_function(
         raise CannotPackage(
             "turbolift needs a lockfile with hashes: set `[python].enable_resolves = true` and `[python].resolves`."
         )
-    where = f"{path}:{field_set.line.value} ({qualname})"
     base = await Get(BaseImage)
     # Before anything is inferred: that needs an interpreter which fits, and the machine may have none.
     if owner_targets[0].has_field(InterpreterConstraintsField):
@@ -164,10 +187,12 @@ async def close_function(
             [owner_targets[0][InterpreterConstraintsField]], python_setup
         )
         _check_interpreter(own_constraints, base, where)
-    shim = await Get(ShimTargets, ShimTargetsRequest(resolve))
+    shim: tuple[Address, ...] = ()
+    if request.served:
+        shim = (await Get(ShimTargets, ShimTargetsRequest(resolve))).addresses
     closure, shim_closure, constraints = await MultiGet(
-        Get(TransitiveTargets, TransitiveTargetsRequest([field_set.address, *shim.addresses])),
-        Get(TransitiveTargets, TransitiveTargetsRequest(shim.addresses)),
+        Get(TransitiveTargets, TransitiveTargetsRequest([request.address, *shim])),
+        Get(TransitiveTargets, TransitiveTargetsRequest(shim)),
         Get(InterpreterConstraints, InterpreterConstraintsRequest([owner.address])),
     )
     _check_interpreter(constraints, base, where)
@@ -194,8 +219,8 @@ async def close_function(
         Get(StrippedPythonSourceFiles, PythonSourceFilesRequest(own)),
         Get(PythonSourceFiles, PythonSourceFilesRequest(own)),
     )
-    return FunctionClosure(
-        identity(stripped.value, qualname),
+    return SourceClosure(
+        stripped.value,
         resolve,
         tuple(requirements),
         shim_files.stripped_source_files.snapshot.digest,

@@ -22,6 +22,7 @@ from turbolift_pants.get.tools import ROOMS, TOOL_ROOMS, Rooms, RoomsRequest, to
 from turbolift_pants.steps import builds_nothing
 from turbolift_pants.subsystem import TurboliftSubsystem
 from turbolift_pants.target_types import (
+    DeploymentAppsField,
     DeploymentChecksField,
     DeploymentFunctionsField,
     DeploymentPlatformField,
@@ -34,6 +35,7 @@ class DeploymentRunFieldSet(RunFieldSet):
     run_in_sandbox_behavior = RunInSandboxBehavior.NOT_SUPPORTED
 
     functions: DeploymentFunctionsField
+    apps: DeploymentAppsField
     platform: DeploymentPlatformField
     checks: DeploymentChecksField
 
@@ -91,7 +93,10 @@ async def run_deployment(
         bundle = await Get(
             Bundle,
             BundleRequest(
-                field_set.address, tuple(field_set.functions.value or ()), field_set.platform.value
+                field_set.address,
+                tuple(field_set.functions.value or ()),
+                field_set.platform.value,
+                tuple(field_set.apps.value or ()),
             ),
         )
         checks = (

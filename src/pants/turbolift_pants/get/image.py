@@ -1,6 +1,6 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The image of one function: its layers on the base, and what the built closure says of itself."""
+"""Images: layers on the base; and for a function, what its built closure says of itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from pants.engine.addresses import Address
 from pants.engine.fs import (
     EMPTY_DIGEST,
     AddPrefix,
@@ -27,7 +28,7 @@ from pants.util.frozendict import FrozenDict
 from pants.util.logging import LogLevel
 
 from turbolift_pants.get.base import BaseImage
-from turbolift_pants.get.closure import FunctionClosure, FunctionClosureRequest
+from turbolift_pants.get.closure import FunctionClosure, FunctionClosureRequest, SourceClosure
 from turbolift_pants.get.generate import FunctionFieldSet
 from turbolift_pants.get.layers import PATHS, Layer, LayerRequest, ThirdParty, ThirdPartyRequest
 from turbolift_pants.get.tools import CannotPackage, ImageStep, ImageStepResult, plugin_version
@@ -36,7 +37,7 @@ from turbolift_pants.steps import Closure, canonical, function_spec, unlike_vers
 
 @dataclass(frozen=True)
 class FunctionImage:
-    """One function, built.
+    """One function, or app, built.
 
     `small` holds `blobs/sha256/...` of its own config and manifest; `blobs` those of its layers and of the base.
     """
@@ -56,15 +57,15 @@ class FunctionImageRequest:
 
 @dataclass(frozen=True)
 class AssembleRequest:
-    """Layers to be put on the base.
+    """Layers to be put on the base; `entry` are the options that say what the image runs.
 
-    The contract's digest and the identity are in its manifest; the tag's options are in the function spec alone (and in the source
-    file that holds the tag, so that editing it makes another first-party layer).
+    A function's identity and its contract's digest are in its manifest; the tag's options are in the function spec alone (and in the
+    source file that holds the tag, so that editing it makes another first-party layer).
     """
 
-    function: str
-    closure_digest: str
-    contract_digest: str
+    name: str
+    entry: tuple[str, ...]
+    annotations: FrozenDict[str, str]
     layers: tuple[Layer, ...]
 
 
@@ -91,14 +92,13 @@ async def assemble_image(request: AssembleRequest, base: BaseImage) -> Assembled
                 "assemble",
                 "--base=base",
                 *(f"--layer=layers/{index}" for index in range(len(request.layers))),
-                f"--entrypoint-function={request.function}",
-                f"--annotation=dev.turbolift.closure={request.closure_digest}",
-                f"--annotation=dev.turbolift.contract={request.contract_digest}",
+                *request.entry,
+                *(f"--annotation=dev.turbolift.{key}={value}" for key, value in request.annotations.items()),
                 "--new-blobs-only",
                 "--out=image",
             ),
             digest=inputs,
-            description=f"Assemble the image of {request.function}",
+            description=f"Assemble the image of {request.name}",
             output_directories=("image",),
         ),
     )
@@ -112,27 +112,63 @@ async def assemble_image(request: AssembleRequest, base: BaseImage) -> Assembled
     return Assembled(FrozenDict.deep_freeze(manifest), small, blobs)
 
 
+@dataclass(frozen=True)
+class PackedClosureRequest:
+    """The closure of the target `address`, to be packed."""
+
+    address: Address
+    sources: SourceClosure
+
+
+@dataclass(frozen=True)
+class PackedClosure:
+    """The layers of a closure, the bottom one first; `closure` lists what is in them, `paths` holds `PATHS`."""
+
+    layers: tuple[Layer, ...]
+    third_party: ThirdParty
+    closure: Closure
+    paths: Digest
+
+
+@rule(desc="Pack a closure", level=LogLevel.DEBUG)
+async def pack_closure(request: PackedClosureRequest) -> PackedClosure:
+    sources = request.sources
+    third_party = await Get(ThirdParty, ThirdPartyRequest(sources.requirements, sources.resolve))
+    unlike = unlike_versions(plugin_version(), third_party.resolved)
+    if unlike:
+        raise CannotPackage(f"{request.address}: {unlike}")
+    paths = await Get(Digest, CreateDigest([FileContent(PATHS, canonical(dict(sources.paths)))]))
+    wanted = [
+        LayerRequest("third-party", third_party.tree, "app/site-packages"),
+        LayerRequest("shim", sources.shim, "app/shim"),
+        LayerRequest("first-party", sources.own, "app/src", paths),
+    ]
+    layers = await MultiGet(Get(Layer, LayerRequest, r) for r in wanted if r.tree != EMPTY_DIGEST)
+    shim, own = await MultiGet(
+        Get(DigestEntries, Digest, sources.shim), Get(DigestEntries, Digest, sources.own)
+    )
+    return PackedClosure(
+        tuple(layers),
+        third_party,
+        Closure(
+            tuple((e.path, e.file_digest.fingerprint) for e in shim if isinstance(e, FileEntry)),
+            tuple((e.path, e.file_digest.fingerprint) for e in own if isinstance(e, FileEntry)),
+            sources.requirements,
+        ),
+        paths,
+    )
+
+
 @rule(desc="Package a tagged function", level=LogLevel.DEBUG)
 async def build_function_image(request: FunctionImageRequest) -> FunctionImage:
     field_set = request.field_set
     closure = await Get(FunctionClosure, FunctionClosureRequest(field_set))
-    base, third_party = await MultiGet(
-        Get(BaseImage), Get(ThirdParty, ThirdPartyRequest(closure.requirements, closure.resolve))
+    function, sources = closure.function, closure.sources
+    base, packed = await MultiGet(
+        Get(BaseImage), Get(PackedClosure, PackedClosureRequest(field_set.address, sources))
     )
-    unlike = unlike_versions(plugin_version(), third_party.resolved)
-    if unlike:
-        raise CannotPackage(f"{field_set.address}: {unlike}")
-    paths = await Get(Digest, CreateDigest([FileContent(PATHS, canonical(dict(closure.paths)))]))
-    layer_requests = [
-        LayerRequest("third-party", third_party.tree, "app/site-packages"),
-        LayerRequest("shim", closure.shim, "app/shim"),
-        LayerRequest("first-party", closure.own, "app/src", paths),
-    ]
-    layer_requests = [r for r in layer_requests if r.tree != EMPTY_DIGEST]
-    layers = await MultiGet(Get(Layer, LayerRequest, r) for r in layer_requests)
-
-    function = closure.function
-    trees = {"__base": base.rootfs, "__deps": third_party.tree, "__shim": closure.shim, "__src": closure.own}
+    third_party, paths = packed.third_party, packed.paths
+    trees = {"__base": base.rootfs, "__deps": third_party.tree, "__shim": sources.shim, "__src": sources.own}
     described = await Get(
         ImageStepResult,
         ImageStep(
@@ -140,7 +176,7 @@ async def build_function_image(request: FunctionImageRequest) -> FunctionImage:
                 "describe",
                 "--base-rootfs=__base",
                 *(("--third-party=__deps",) if third_party.tree != EMPTY_DIGEST else ()),
-                *(("--shim=__shim",) if closure.shim != EMPTY_DIGEST else ()),
+                *(("--shim=__shim",) if sources.shim != EMPTY_DIGEST else ()),
                 "--first-party=__src",
                 f"--paths={PATHS}",
                 f"--function={function}",
@@ -152,26 +188,23 @@ async def build_function_image(request: FunctionImageRequest) -> FunctionImage:
             immutable=FrozenDict({k: v for k, v in trees.items() if v != EMPTY_DIGEST}),
         ),
     )
-    shim_entries, own_entries, describe = await MultiGet(
-        Get(DigestEntries, Digest, closure.shim),
-        Get(DigestEntries, Digest, closure.own),
-        Get(DigestContents, Digest, described.output_digest),
-    )
+    describe = await Get(DigestContents, Digest, described.output_digest)
     spec = function_spec(
         json.loads(describe[0].content),
         target=field_set.address.spec,
         source=field_set.file.path,
         line=field_set.line.value,
-        closure=Closure(
-            tuple((e.path, e.file_digest.fingerprint) for e in shim_entries if isinstance(e, FileEntry)),
-            tuple((e.path, e.file_digest.fingerprint) for e in own_entries if isinstance(e, FileEntry)),
-            closure.requirements,
-        ),
+        closure=packed.closure,
         resolved=third_party.resolved,
     )
     assembled = await Get(
         Assembled,
-        AssembleRequest(function, spec["closure"]["digest"], spec["contract"]["digest"], tuple(layers)),
+        AssembleRequest(
+            function,
+            (f"--entrypoint-function={function}",),
+            FrozenDict(closure=spec["closure"]["digest"], contract=spec["contract"]["digest"]),
+            packed.layers,
+        ),
     )
     return FunctionImage(
         function,

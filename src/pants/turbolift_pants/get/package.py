@@ -1,12 +1,12 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""`pants package`: a function's OCI layout, and a deployment's bundle, under dist/."""
+"""`pants package`: a function's or app's OCI layout, and a deployment's bundle, under dist/."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Iterable
 
 from pants.core.goals.package import (
     BuiltPackage,
@@ -14,7 +14,7 @@ from pants.core.goals.package import (
     OutputPathField,
     PackageFieldSet,
 )
-from pants.engine.addresses import Address
+from pants.engine.addresses import Address, UnparsedAddressInputs
 from pants.engine.fs import (
     AddPrefix,
     CreateDigest,
@@ -24,10 +24,11 @@ from pants.engine.fs import (
     SymlinkEntry,
 )
 from pants.engine.rules import Get, MultiGet, collect_rules, rule
-from pants.engine.target import AllTargets
+from pants.engine.target import AllTargets, Targets
 from pants.engine.unions import UnionRule
 from pants.util.logging import LogLevel
 
+from turbolift_pants.get.app import AppFieldSet, AppImage, AppImageRequest
 from turbolift_pants.get.find import TaggedFiles
 from turbolift_pants.get.generate import FunctionFieldSet
 from turbolift_pants.get.image import FunctionImage, FunctionImageRequest, thaw
@@ -37,12 +38,14 @@ from turbolift_pants.steps import (
     BundleEntry,
     blobs_link,
     bundle_files,
+    layout_files,
     package_path,
     pretty,
     selected,
     with_parameters,
 )
 from turbolift_pants.target_types import (
+    DeploymentAppsField,
     DeploymentFunctionsField,
     DeploymentPlatformField,
     FunctionFileField,
@@ -67,6 +70,49 @@ class SharedBlobs:
 async def collect_shared_blobs(request: SharedBlobsRequest) -> SharedBlobs:
     merged = await Get(Digest, MergeDigests([d for i in request.images for d in (i.small, i.blobs)]))
     return SharedBlobs(await Get(Digest, AddPrefix(merged, os.path.dirname(SHARED_BLOBS))))
+
+
+@dataclass(frozen=True)
+class OneLayoutRequest:
+    """An image to be written as a layout of its own at `path` in dist/, its spec beside it as `document`."""
+
+    image: FunctionImage
+    address: Address
+    path: str
+    document: str
+
+
+@dataclass(frozen=True)
+class OneLayout:
+    package: BuiltPackage
+
+
+@rule(desc="Write an OCI layout", level=LogLevel.DEBUG)
+async def write_layout(request: OneLayoutRequest) -> OneLayout:
+    image, path = request.image, request.path
+    spec = thaw(image.spec)
+    files = layout_files([BundleEntry(image.function, image.target, thaw(image.manifest), spec)])
+    digest = await Get(
+        Digest,
+        CreateDigest(
+            [
+                *(FileContent(f"{path}/{name}", content) for name, content in files.items()),
+                FileContent(f"{path}/{request.document}", pretty(spec)),
+                SymlinkEntry(f"{path}/blobs", blobs_link(path)),
+            ]
+        ),
+    )
+    blobs = await Get(SharedBlobs, SharedBlobsRequest((image,)))
+    return OneLayout(
+        BuiltPackage(
+            await Get(Digest, MergeDigests([digest, blobs.digest])),
+            (
+                BuiltPackageArtifact(
+                    path, extra_log_lines=(f"    {image.function} {image.manifest['digest']}",)
+                ),
+            ),
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -98,24 +144,27 @@ async def package_function(field_set: FunctionPackageFieldSet) -> BuiltPackage:
         address.spec_path,
         with_parameters(address.generated_name or address.target_name, address.parameters),
     )
-    entry = BundleEntry(image.function, image.target, thaw(image.manifest), thaw(image.spec))
-    files = bundle_files(address.target_name, None, [entry])
-    digest = await Get(
-        Digest,
-        CreateDigest(
-            [
-                FileContent(f"{path}/oci-layout", files["oci-layout"]),
-                FileContent(f"{path}/index.json", files["index.json"]),
-                FileContent(f"{path}/function.json", pretty(thaw(image.spec))),
-                SymlinkEntry(f"{path}/blobs", blobs_link(path)),
-            ]
-        ),
+    return (await Get(OneLayout, OneLayoutRequest(image, address, path, "function.json"))).package
+
+
+@dataclass(frozen=True)
+class AppPackageFieldSet(PackageFieldSet, AppFieldSet):
+    pass
+
+
+@rule(desc="Write an app's OCI layout", level=LogLevel.DEBUG)
+async def package_app(field_set: AppPackageFieldSet) -> BuiltPackage:
+    address = field_set.address
+    built = await Get(AppImage, AppImageRequest(plain(field_set)))
+    path = field_set.output_path.value or package_path(
+        address.spec_path, with_parameters(address.target_name, address.parameters)
     )
-    blobs = await Get(SharedBlobs, SharedBlobsRequest((image,)))
-    return BuiltPackage(
-        await Get(Digest, MergeDigests([digest, blobs.digest])),
-        (BuiltPackageArtifact(path, extra_log_lines=(f"    {image.function} {image.manifest['digest']}",)),),
-    )
+    return (await Get(OneLayout, OneLayoutRequest(built.image, address, path, "app.json"))).package
+
+
+def plain(field_set: AppPackageFieldSet) -> AppFieldSet:
+    """Return the same fields, so that one app is built once whoever asks for it."""
+    return AppFieldSet(**{field.name: getattr(field_set, field.name) for field in fields(field_set)})
 
 
 @dataclass(frozen=True)
@@ -125,6 +174,7 @@ class BundleRequest:
     address: Address
     functions: tuple[str, ...]
     platform: str | None
+    apps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,19 +209,32 @@ async def build_bundle(request: BundleRequest, targets: AllTargets, tagged: Tagg
     images = await MultiGet(
         Get(FunctionImage, FunctionImageRequest(FunctionFieldSet.create(target))) for target in functions
     )
+    named = await Get(
+        Targets,
+        UnparsedAddressInputs(
+            request.apps,
+            owning_address=request.address,
+            description_of_origin=f"the `apps` field of {request.address}",
+        ),
+    )
+    strays = [target.address.spec for target in named if not AppFieldSet.is_applicable(target)]
+    if strays:
+        raise CannotPackage(f"{request.address}: apps= names {', '.join(strays)}, which is no turbolift_app.")
+    built = await MultiGet(Get(AppImage, AppImageRequest(AppFieldSet.create(target))) for target in named)
+    apps = [one.image for one in built]
     try:
-        files = bundle_files(
-            request.address.target_name,
-            request.platform,
-            [BundleEntry(i.function, i.target, thaw(i.manifest), thaw(i.spec)) for i in images],
-        )
+        files = bundle_files(request.address.target_name, request.platform, entries(images), entries(apps))
     except ValueError as error:
         raise CannotPackage(f"{request.address}: {error}") from None
     small = await Get(Digest, CreateDigest([FileContent(path, content) for path, content in files.items()]))
     digest = await Get(
-        Digest, MergeDigests([small, *(d for image in images for d in (image.small, image.blobs))])
+        Digest, MergeDigests([small, *(d for image in (*images, *apps) for d in (image.small, image.blobs))])
     )
-    return Bundle(digest, small, tuple(images))
+    return Bundle(digest, small, (*images, *apps))
+
+
+def entries(images: Iterable[FunctionImage]) -> list[BundleEntry]:
+    return [BundleEntry(i.function, i.target, thaw(i.manifest), thaw(i.spec)) for i in images]
 
 
 @dataclass(frozen=True)
@@ -179,6 +242,7 @@ class DeploymentPackageFieldSet(PackageFieldSet):
     required_fields = (DeploymentFunctionsField, DeploymentPlatformField)
 
     functions: DeploymentFunctionsField
+    apps: DeploymentAppsField
     platform: DeploymentPlatformField
     output_path: OutputPathField
 
@@ -187,7 +251,12 @@ class DeploymentPackageFieldSet(PackageFieldSet):
 async def package_deployment(field_set: DeploymentPackageFieldSet) -> BuiltPackage:
     bundle = await Get(
         Bundle,
-        BundleRequest(field_set.address, tuple(field_set.functions.value or ()), field_set.platform.value),
+        BundleRequest(
+            field_set.address,
+            tuple(field_set.functions.value or ()),
+            field_set.platform.value,
+            tuple(field_set.apps.value or ()),
+        ),
     )
     path = field_set.output_path.value or package_path(
         field_set.address.spec_path, field_set.address.target_name
@@ -199,7 +268,7 @@ async def package_deployment(field_set: DeploymentPackageFieldSet) -> BuiltPacka
     )
     return BuiltPackage(
         await Get(Digest, MergeDigests([small, blobs.digest, link])),
-        (BuiltPackageArtifact(path, extra_log_lines=(f"    {len(bundle.images)} functions",)),),
+        (BuiltPackageArtifact(path, extra_log_lines=(f"    {len(bundle.images)} images",)),),
     )
 
 
@@ -207,5 +276,6 @@ def rules() -> list[Any]:
     return [
         *collect_rules(),
         UnionRule(PackageFieldSet, FunctionPackageFieldSet),
+        UnionRule(PackageFieldSet, AppPackageFieldSet),
         UnionRule(PackageFieldSet, DeploymentPackageFieldSet),
     ]

@@ -8,9 +8,10 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from turbolift import spec
-from turbolift.deploy.platform import Release
+from turbolift.deploy.platform import App, Release
 from turbolift.errors import ConfigurationError, DocumentError
 from turbolift.image.layout import Layout
 
@@ -23,6 +24,7 @@ class Bundle:
 
     images: Layout
     releases: tuple[Release, ...]
+    apps: tuple[App, ...] = ()
 
 
 def check_deployment(name: str) -> str:
@@ -53,7 +55,11 @@ def read(path: Path, *, platform: str | None = None) -> Bundle:
                 f"{index}: at {where}: {function} is in the bundle twice", source=str(index), path=where
             )
         releases[function] = _release(path, index, where, entry, platform or document["platform"])
-    return Bundle(images, tuple(releases.values()))
+    apps = [
+        _app(path, index, f"$.apps[{number}]", entry, releases)
+        for number, entry in enumerate(document.get("apps", ()))
+    ]
+    return Bundle(images, tuple(releases.values()), tuple(apps))
 
 
 def version_of(image: str, document: dict[str, object]) -> str:
@@ -61,23 +67,47 @@ def version_of(image: str, document: dict[str, object]) -> str:
     return hashlib.sha256(image.encode() + b"\n" + spec.canonical(document)).hexdigest()
 
 
-def _release(path: Path, index: Path, where: str, entry: dict[str, str], platform: str | None) -> Release:
-    def broken(field: str, message: str) -> DocumentError:
-        place = f"{where}.{field}"
-        return DocumentError(
-            f"{index}: not a valid bundle index: at {place}: {message}; package again",
-            source=str(index),
-            path=place,
-        )
+def _broken(index: Path, place: str, message: str) -> DocumentError:
+    return DocumentError(
+        f"{index}: not a valid bundle index: at {place}: {message}; package again",
+        source=str(index),
+        path=place,
+    )
 
+
+def _spec(
+    path: Path, index: Path, where: str, kind: spec.Kind, entry: dict[str, Any], identity: str
+) -> dict[str, Any]:
+    """Return the spec of a function or app, `identity` being its field in both."""
     name = entry["spec"]
     if name.startswith("/") or ".." in name.split("/"):
-        raise broken("spec", f"{name!r} is not a path inside the bundle")
-    document = spec.load("function-spec", path / name)
-    if document["function"] != entry["function"]:
-        raise broken("spec", f"{name} is the spec of {document['function']}, not of {entry['function']}")
-    if version_of(entry["image"], document) != entry["version"]:
-        raise broken("version", f"{entry['version']} is not the version of its image and {name}")
+        raise _broken(index, f"{where}.spec", f"{name!r} is not a path inside the bundle")
+    document = spec.load(kind, path / name)
+    if document[identity] != entry[identity]:
+        told = f"{name} is the spec of {document[identity]}, not of {entry[identity]}"
+        raise _broken(index, f"{where}.spec", told)
+    pinned = {**document, "pins": entry["pins"]} if "pins" in entry else document
+    if version_of(entry["image"], pinned) != entry["version"]:
+        raise _broken(
+            index, f"{where}.version", f"{entry['version']} is not the version of its image and {name}"
+        )
+    return document
+
+
+def _app(path: Path, index: Path, where: str, entry: dict[str, Any], releases: dict[str, Release]) -> App:
+    document = _spec(path, index, where, "app-spec", entry, "app")
+    pins = []
+    for function, version in entry["pins"].items():
+        release = releases.get(function)
+        if release is None or release.version != version:
+            told = f"{function} at {version[:10]} is not in the bundle"
+            raise _broken(index, f"{where}.pins", told)
+        pins.append(release)
+    return App(Release(entry["app"], entry["version"], entry["image"], "k8s", document), tuple(pins))
+
+
+def _release(path: Path, index: Path, where: str, entry: dict[str, str], platform: str | None) -> Release:
+    document = _spec(path, index, where, "function-spec", entry, "function")
     return Release(
         entry["function"],
         entry["version"],

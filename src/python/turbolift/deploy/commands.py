@@ -22,7 +22,7 @@ from turbolift.deploy.files import private_dir
 from turbolift.deploy.local import platform as local
 from turbolift.deploy.names import resolve
 from turbolift.deploy.plan import Action, Step, plan, summary
-from turbolift.deploy.platform import Release, Removal
+from turbolift.deploy.platform import AppPlatform, Release, Removal
 from turbolift.deploy.rollout import Rollout, every, stop_serving
 from turbolift.deploy.session import Session
 from turbolift.deploy.state import Generation, Serving, State
@@ -41,8 +41,19 @@ def up(session: Session, view: View) -> None:
         if copied:
             view.say(f"copied {_size(copied)} of images")
 
+    async def run_apps() -> None:
+        platform = _app_platform(session)
+        if platform is not None:
+            for line in await platform.roll_out_apps(given.apps, bring, session.settings.ready_timeout):
+                view.say(line)
+        elif given.apps:
+            names = ", ".join(one.release.function for one in given.apps)
+            view.say(f"not run here: {names}; apps are rolled out with --platform k8s")
+
     with session.alone("up"):
-        steps, generation = interrupt.run(_rollout(session, view).run(given.releases, bring=bring))
+        steps, generation = interrupt.run(
+            _rollout(session, view).run(given.releases, bring=bring, then=run_apps)
+        )
     view.close()
     _tell(session, steps, generation)
 
@@ -85,6 +96,10 @@ def diff(session: Session) -> None:
         ]
         for text in shared[1].changes(given.releases, gone):
             print(text, end="")
+    programs = _app_platform(session)
+    if programs is not None:
+        for text in programs.app_changes(given.apps):
+            print(text, end="")
     print(summary(steps))
 
 
@@ -98,7 +113,8 @@ def render(
         raise ConfigurationError(
             "render needs --bundle DIR, a deployment's package; './pants run deploy' builds it and passes it"
         )
-    releases = bundles.read(bundle, platform="k8s").releases
+    content = bundles.read(bundle, platform="k8s")
+    releases = content.releases
     place = {name: settings.declared(name, options.get(name), releases) for name in ("namespace", "registry")}
     for name, value in place.items():
         if not value:
@@ -111,7 +127,7 @@ def render(
         settings.check_registry(place["registry"] or "", "--registry"),
         drain,
     )
-    written = manifests.write(folder, given, releases)
+    written = manifests.write(folder, given, releases, content.apps)
     print(f"{folder}: {len(written)} files for {len(releases)} function{'s' * (len(releases) != 1)}")
     print(f"kubectl apply -k {shlex.quote(str(folder))}   (push the images first: './pants run deploy' does)")
 
@@ -203,6 +219,10 @@ async def _down(session: Session, view: View, given: Sequence[str]) -> None:
         await stop_serving(
             session.state, platforms, current, names, retire_after=session.settings.retire_after
         )
+    programs = None if given else _app_platform(session)
+    if programs is not None:
+        for line in await programs.stop_apps():
+            view.say(line)
     if not given:
         # And what no table names: a killed run may have left it.
         for kind in {*session.state.platforms(), *session.placed()}:
@@ -261,6 +281,12 @@ def export(session: Session, given: str, out: Path, tag: str | None) -> None:
     write(session.store, release.image, tag, out)
     print(f"{out}: {release.function} {release.version[:10]} as {tag}")
     print(f"docker load -i {shlex.quote(str(out))}")
+
+
+def _app_platform(session: Session) -> AppPlatform | None:
+    """Return the platform that runs the deployment's apps, if it is on one."""
+    shared = session.shared()
+    return shared[1] if shared is not None and isinstance(shared[1], AppPlatform) else None
 
 
 def _rollout(session: Session, view: View) -> Rollout:

@@ -56,6 +56,17 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class App:
+    """A program that calls functions, at one version.
+
+    ``release`` has its identity as ``function``, and its app spec; ``pins`` are the releases that it calls.
+    """
+
+    release: Release
+    pins: tuple[Release, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """A release that was started: ``id`` is the platform's own name for it, ``endpoint`` goes into the route
     table.
@@ -242,6 +253,28 @@ class SharedPlatform(Protocol):
 
     def advice(self) -> list[str]:
         """Return lines that say how to call what is deployed."""
+        ...
+
+
+@runtime_checkable
+class AppPlatform(Protocol):
+    """What a shared platform has beside that runs apps."""
+
+    async def roll_out_apps(
+        self, apps: Sequence[App], bring: Callable[[Sequence[Release]], object], timeout: float
+    ) -> list[str]:
+        """Make exactly `apps` run, each with the functions that it is pinned to; return a line for each that was
+        changed. `bring` is called with the releases whose images are needed. Functions that an app which still runs is
+        pinned to are not retired. Raises StartError.
+        """
+        ...
+
+    async def stop_apps(self) -> list[str]:
+        """Stop all apps; return a line for each."""
+        ...
+
+    def app_changes(self, wanted: Sequence[App]) -> Iterator[str]:
+        """Yield what a deploy would change of `wanted`, text by text; nothing is written."""
         ...
 
 

@@ -80,11 +80,16 @@ class Rollout:
             return Generation(), False
 
     async def run(
-        self, wanted: Iterable[Release], *, bring: Callable[[Sequence[Release]], object] | None = None
+        self,
+        wanted: Iterable[Release],
+        *,
+        bring: Callable[[Sequence[Release]], object] | None = None,
+        then: Callable[[], Awaitable[object]] | None = None,
     ) -> tuple[tuple[Step, ...], Generation]:
         """Make exactly `wanted` serve; return what was done, and the generation that is now current.
 
-        `bring` is called with the releases that are to be started, before they are: it sees to their images.
+        `bring` is called with the releases that are to be started, before they are: it sees to their images. `then` is
+        awaited between the switch and the first stop: what it raises leaves the old versions there.
         Raises DeployError naming every function that did not start.
         """
         wanted = list(wanted)
@@ -107,6 +112,8 @@ class Rollout:
         generation = former
         if started or any(step.action is Action.RETIRED for step in steps) or not sound:
             generation = self._state.switch(former, table, publisher(self._state, self._platforms))
+        if then is not None:
+            await then()
         new = {one.instance.id for one in started.values()}
         await self._retire(steps, [one for one in leftovers if one.id not in new], new)
         return steps, generation
@@ -306,8 +313,8 @@ class Rollout:
             await self._platforms[instance.platform].stop(instance)
         elif not await shared.retire(instance):
             self._view.say(
-                f"{instance.function} {instance.version[:10]} is still being called: it stays until a later deploy, or "
-                "'prune', finds it idle"
+                f"{instance.function} {instance.version[:10]} is still called, or an app is pinned to it: it stays until a later "
+                "deploy, or 'prune', finds it idle"
             )
             return False
         return True

@@ -1,6 +1,6 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The ``assemble`` command: config, manifest and index of a function's image from a base and layers.
+"""The ``assemble`` command: config, manifest and index of a function's or an app's image from a base and layers.
 
 Paths in the image: ``/app/site-packages`` (third-party), ``/app/shim`` (turbolift), ``/app/src``
 (first-party).
@@ -12,7 +12,7 @@ import argparse
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,19 @@ CLOSURE_ANNOTATION = "dev.turbolift.closure"
 
 _TITLE = "org.opencontainers.image.title"
 _IDENTITY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def serve(function: str) -> list[str]:
+    """Return the arguments by which Python serves a tagged function."""
+    return ["-m", "turbolift.shim", "--function", function]
+
+
+def execute(app: str) -> list[str]:
+    """Return the arguments by which Python runs a program: a module, or a function in one."""
+    module, _, name = app.partition(":")
+    if name == "__main__":
+        return ["-m", module]
+    return ["-c", f"import sys; from {module} import {name}; sys.exit({name}())"]
 
 
 def add(commands: Any) -> None:
@@ -50,7 +63,13 @@ def add(commands: Any) -> None:
         metavar="DIR",
         help="output of layer, bottom first (repeatable)",
     )
-    parser.add_argument("--entrypoint-function", required=True, metavar="MODULE:QUALNAME")
+    runs = parser.add_mutually_exclusive_group(required=True)
+    runs.add_argument("--entrypoint-function", metavar="MODULE:QUALNAME", help="serve this tagged function")
+    runs.add_argument(
+        "--entrypoint-app",
+        metavar="MODULE:FUNCTION",
+        help="run this program; MODULE:__main__ runs the module as `python -m` does",
+    )
     parser.add_argument(
         "--spec", type=Path, help="the function spec; its digest becomes the annotation dev.turbolift.spec"
     )
@@ -89,14 +108,15 @@ def run(options: argparse.Namespace) -> None:
     summary = assemble(
         layout.Layout(options.base),
         options.layer,
-        options.entrypoint_function,
+        options.entrypoint_function or options.entrypoint_app,
         options.out,
+        entry=serve if options.entrypoint_function else execute,
         python=options.python,
         base_name=options.base_name,
         annotations=annotations,
         copy=not options.new_blobs_only,
     )
-    log(f"{options.entrypoint_function}: {summary['manifest']}")
+    log(f"{summary['function']}: {summary['manifest']}")
 
 
 def assemble(
@@ -105,12 +125,13 @@ def assemble(
     function: str,
     out: Path,
     *,
+    entry: Callable[[str], list[str]] = serve,
     python: str | None = None,
     base_name: str = "",
     annotations: Mapping[str, str] | None = None,
     copy: bool = True,
 ) -> dict[str, Any]:
-    """Write the image of `function` into `out`; return the summary that ``image.json`` holds.
+    """Write the image of `function` into `out`; return the summary that ``image.json`` holds. `entry` tells what Python is given.
 
     Summary: ``manifest`` and ``config`` (digests), ``manifest_size``, ``config_size``, ``base`` (digest),
     ``python``, ``function``, ``layers`` (descriptors with ``kind`` and ``diff_id``, the base's first).
@@ -144,7 +165,9 @@ def assemble(
         **(annotations or {}),
     }
     config = layout.write_json_blob(
-        out, _config(image, python, function, diff_ids, stack, created, notes), layout.CONFIG
+        out,
+        _config(image, [python, *entry(function)], entry is serve, diff_ids, stack, created, notes),
+        layout.CONFIG,
     )
     manifest = {
         "schemaVersion": 2,
@@ -154,12 +177,12 @@ def assemble(
         "annotations": notes,
     }
     descriptor = layout.write_json_blob(out, manifest, layout.MANIFEST)
-    entry = {
+    listed = {
         **descriptor,
         "platform": _platform(image),
         "annotations": {layout.FUNCTION_ANNOTATION: function},
     }
-    layout.write_index(out, [entry])
+    layout.write_index(out, [listed])
     if copy:
         for source in sources:
             layout.copy_blob(source, out)
@@ -183,8 +206,8 @@ def _platform(image: layout.Image) -> dict[str, str]:
 
 def _config(
     image: layout.Image,
-    python: str,
-    function: str,
+    argv: list[str],
+    listens: bool,
     diff_ids: list[str],
     stack: list[dict[str, Any]],
     created: str,
@@ -212,8 +235,8 @@ def _config(
             "User": USER,
             "WorkingDir": "/app",
             "Env": [f"{key}={value}" for key, value in environment.items()],
-            "Entrypoint": [python, "-m", "turbolift.shim", "--function", function],
-            "ExposedPorts": {f"{PORT}/tcp": {}},
+            "Entrypoint": argv,
+            **({"ExposedPorts": {f"{PORT}/tcp": {}}} if listens else {}),
             "Labels": {**(inherited.get("Labels") or {}), **labels},
         },
         "rootfs": {"type": "layers", "diff_ids": diff_ids},

@@ -6,10 +6,11 @@
 byte string that digests are taken of.
 """
 
-from turbolift.spec.document import canonical, digest, load, schema, validate
+from turbolift.spec.document import Kind, canonical, digest, load, schema, validate
 from turbolift.spec.state import deployment_dir, routes_path, state_home, workspace_id, workspace_root
 
 __all__ = [
+    "Kind",
     "canonical",
     "deployment_dir",
     "digest",

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from turbolift.errors import DocumentError
 
-Kind = Literal["describe", "function-spec", "route-table", "bundle", "base-lock"]
+Kind = Literal["describe", "function-spec", "app-spec", "route-table", "bundle", "base-lock"]
 
 
 def canonical(document: Any) -> bytes:

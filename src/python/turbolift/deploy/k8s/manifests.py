@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from turbolift.deploy.k8s import names, render
+from turbolift.deploy.k8s import apps, names, render
 from turbolift.deploy.k8s.objects import Object
 from turbolift.deploy.k8s.settings import Settings
-from turbolift.deploy.platform import Release
+from turbolift.deploy.platform import App, Release
 from turbolift.errors import DeployError
 
 KUSTOMIZATION = "kustomization.yaml"
@@ -51,13 +51,17 @@ def to_yaml(documents: Sequence[Object]) -> str:
     )
 
 
-def files(settings: Settings, releases: Iterable[Release]) -> dict[str, str]:
-    """Return file name -> text of all manifests of a deployment that serves exactly `releases`."""
+def files(settings: Settings, releases: Iterable[Release], programs: Iterable[App] = ()) -> dict[str, str]:
+    """Return file name -> text of all manifests of a deployment that serves exactly `releases` and runs `programs`."""
     head = _HEAD.format(deployment=settings.deployment)
     releases = sorted(releases, key=lambda one: one.function)
     found = {
         f"{names.function_name(one.function)}.yaml": head + to_yaml(render.release_objects(settings, one))
         for one in releases
+    }
+    found |= {
+        f"{names.function_name(one.release.function)}.yaml": head + to_yaml(apps.app_objects(settings, one))
+        for one in programs
     }
     table = render.route_table(settings, releases, generation=0)
     found[ROUTES] = head + to_yaml([render.routes_map(settings, table)])
@@ -69,12 +73,14 @@ def files(settings: Settings, releases: Iterable[Release]) -> dict[str, str]:
     return {**found, KUSTOMIZATION: head + to_yaml([kustomization])}
 
 
-def write(folder: Path, settings: Settings, releases: Iterable[Release]) -> list[Path]:
+def write(
+    folder: Path, settings: Settings, releases: Iterable[Release], programs: Iterable[App] = ()
+) -> list[Path]:
     """Write the manifests to `folder`, and remove those of functions that are no more; return the paths.
 
     Raises DeployError where the folder holds files that turbolift did not make.
     """
-    wanted = files(settings, releases)
+    wanted = files(settings, releases, programs)
     folder.mkdir(parents=True, exist_ok=True)
     head = _HEAD.format(deployment=settings.deployment).encode()
     for path in sorted(folder.glob("*.yaml")):

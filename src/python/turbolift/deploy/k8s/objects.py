@@ -49,13 +49,14 @@ CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 POD = Kind("v1", "Pod", "pods")
 EVENT = Kind("v1", "Event", "events")
+JOB = Kind("batch/v1", "Job", "jobs")
 REPLICA_SET = Kind("apps/v1", "ReplicaSet", "replicasets")
 
 RELEASE_KINDS = (SERVICE_ACCOUNT, NETWORK_POLICY, SERVICE, DISRUPTION_BUDGET, DEPLOYMENT, AUTOSCALER)
 """What a release is made of, in the order of its making: closed before it runs, and scaled once it exists."""
 
-OWN_KINDS = (*RELEASE_KINDS, CONFIG_MAP, LEASE)
-"""All that turbolift ever writes; the last two are the deployment's own."""
+OWN_KINDS = (*RELEASE_KINDS, JOB, CONFIG_MAP, LEASE)
+"""All that turbolift ever writes; a Job is an app's, the last two are the deployment's own."""
 
 _BY_KIND = {(one.api, one.kind): one for one in OWN_KINDS}
 

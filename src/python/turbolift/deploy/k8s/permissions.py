@@ -22,6 +22,7 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         for group in _GROUPS
     ),
     ("apps", ("deployments",), ("watch",)),
+    ("batch", ("jobs",), ("watch",)),
     (LEASE.group, (LEASE.plural,), ("get", "list", "create", "update", "delete")),
     # patch: an annotation, by which a kubelet shows the new route table at once.
     ("", ("pods",), ("list", "watch", "patch")),

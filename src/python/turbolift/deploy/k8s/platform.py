@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from turbolift.deploy.k8s import (
+    approllout,
+    apps,
     diagnose,
     images,
     metrics,
@@ -35,11 +37,20 @@ from turbolift.deploy.k8s.forward import Forward, socket_folder
 from turbolift.deploy.k8s.lease import Lease
 from turbolift.deploy.k8s.logs import read_logs
 from turbolift.deploy.k8s.memory import Memory
-from turbolift.deploy.k8s.objects import DEPLOYMENT, POD, RELEASE_KINDS, Object, annotation, kind_of
+from turbolift.deploy.k8s.objects import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    POD,
+    RELEASE_KINDS,
+    Object,
+    annotation,
+    kind_of,
+)
 from turbolift.deploy.k8s.place import Place
 from turbolift.deploy.k8s.settings import Settings
-from turbolift.deploy.platform import Health, Host, Instance, Release, Removal, StartError
+from turbolift.deploy.platform import App, Health, Host, Instance, Release, Removal, StartError
 from turbolift.errors import ConfigurationError, DeployError
+from turbolift.image.push import Pushed
 
 KIND = "k8s"
 
@@ -74,14 +85,7 @@ class K8sPlatform:
     async def prepare(self, releases: Sequence[Release]) -> None:
         """Push what the registry lacks."""
         self._check_releases(releases)
-        done = await self._call(
-            images.push_releases,
-            self._host.store,
-            self.settings,
-            self._memory.id,
-            releases,
-            insecure=self.place.insecure,
-        )
+        done = await self._call(self._push, releases)
         place.remember(self._host.state, self.place)
         if done.sent or done.mounted:
             self._host.say(
@@ -128,8 +132,8 @@ class K8sPlatform:
             stop.set()
 
     async def retire(self, instance: Instance) -> bool:
-        """Stop `instance` if nobody calls it any more; return whether it was stopped."""
-        if not await self._call(self._is_idle, instance):
+        """Stop `instance` if no app is pinned to it and nobody calls it any more; return whether it was stopped."""
+        if await self._call(self._is_pinned, instance) or not await self._call(self._is_idle, instance):
             return False
         await self.stop(instance)
         return True
@@ -159,7 +163,9 @@ class K8sPlatform:
             if dry_run or asyncio.run(self.retire(instance)):
                 removed.append(Removal("version", f"{self.settings.namespace}/{instance.id}", 0))
             else:
-                self._host.say(f"{instance.id} is still being called: it stays")
+                self._host.say(f"{instance.id} is still called, or an app is pinned to it: it stays")
+        programs = apps.running(apps.find(self.cluster, self.settings.deployment))
+        keep = [*keep, *programs]
         functions = {one.function for one in keep} | {one.function for one in running}
         if self.settings.registry:
             removed += images.prune(
@@ -245,7 +251,52 @@ class K8sPlatform:
                 return True
         return False
 
+    # Apps.
+
+    async def roll_out_apps(
+        self, wanted: Sequence[App], bring: Callable[[Sequence[Release]], object], timeout: float
+    ) -> list[str]:
+        """Make exactly `wanted` run; return a line for each that was changed."""
+
+        def push(releases: Sequence[Release]) -> None:
+            bring(releases)
+            self._push(releases)
+
+        stop = threading.Event()
+        try:
+            return await self._call(
+                approllout.roll_out, self.cluster, self.settings, wanted, push, timeout, stop
+            )
+        finally:
+            stop.set()
+
+    async def stop_apps(self) -> list[str]:
+        """Stop all apps, Jobs that run included; return a line for each."""
+        stop = threading.Event()
+        try:
+            return await self._call(
+                functools.partial(approllout.sweep, self.cluster, self.settings, (), stop, jobs=True)
+            )
+        finally:
+            stop.set()
+
+    def app_changes(self, wanted: Sequence[App]) -> Iterator[str]:
+        """Yield the differences that a deploy would make to the objects of apps, as the server says."""
+        for app in wanted:
+            for document in apps.app_objects(self.settings, app):
+                text = difference(self.cluster, self.settings.deployment, document)
+                if text:
+                    yield text
+
     # How.
+
+    def _push(self, releases: Sequence[Release]) -> Pushed:
+        return images.push_releases(
+            self._host.store, self.settings, self._memory.id, releases, insecure=self.place.insecure
+        )
+
+    def _is_pinned(self, instance: Instance) -> bool:
+        return (instance.function, instance.version) in apps.pinned(self._labelled(CONFIG_MAP))
 
     def _check_releases(self, releases: Sequence[Release]) -> None:
         if not self.settings.registry:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from turbolift.deploy.k8s import names
@@ -28,7 +29,20 @@ START_LIMIT = 900
 
 _CPU = "100m"
 _MEMORY = "128Mi"
-_TMP = "512Mi"
+TMP = "512Mi"
+
+POD_SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
 
 
 def template(settings: Settings, release: Release) -> dict[str, Any]:
@@ -40,13 +54,7 @@ def template(settings: Settings, release: Release) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": LEAVE + math.ceil(settings.drain_of(release)) + KILL_AFTER,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,
@@ -58,7 +66,7 @@ def template(settings: Settings, release: Release) -> dict[str, Any]:
         ],
         "containers": [_container(settings, release, platform)],
         "volumes": [
-            {"name": "tmp", "emptyDir": {"sizeLimit": _TMP}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": TMP}},
             {
                 # Written at the first switch, which comes after the first start. Only what callers read: the
                 # ConfigMap also holds what a rollback needs.
@@ -102,17 +110,13 @@ def _container(settings: Settings, release: Release, platform: dict[str, Any]) -
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
         "env": _environment(settings, release, platform),
-        "resources": _resources(release, platform),
+        "resources": resources(release.options, platform.get("resources") or {}),
         "startupProbe": _probe("/readyz", period=1, timeout=2, failures=START_LIMIT),
         "readinessProbe": _probe("/readyz", period=2, timeout=2, failures=2),
         # Patient: a function that is busy on the event loop is not dead.
         "livenessProbe": _probe("/healthz", period=10, timeout=5, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE}}},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [
             {"name": "tmp", "mountPath": "/tmp"},
             {"name": "routes", "mountPath": ROUTES_DIR, "readOnly": True},
@@ -139,8 +143,8 @@ def _environment(settings: Settings, release: Release, platform: dict[str, Any])
     return [{"name": name, **values[name]} for name in sorted(values)]
 
 
-def _resources(release: Release, platform: dict[str, Any]) -> dict[str, Any]:
-    options = release.options
+def resources(options: Mapping[str, Any], extended: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the resources of a container, by the options ``cpu`` and ``memory`` and the `extended` ones."""
     requests: dict[str, str] = {
         "cpu": options.get("cpu") or _CPU,
         "memory": options.get("memory") or _MEMORY,
@@ -149,7 +153,7 @@ def _resources(release: Release, platform: dict[str, Any]) -> dict[str, Any]:
     if options.get("memory"):
         # No limit of cpu: it would throttle where the node has cpu to spare. Memory cannot be taken back.
         limits["memory"] = options["memory"]
-    for name, amount in sorted((platform.get("resources") or {}).items()):
+    for name, amount in sorted(extended.items()):
         requests[name] = limits[name] = amount
     return {"requests": requests, **({"limits": limits} if limits else {})}
 
