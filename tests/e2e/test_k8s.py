@@ -24,7 +24,6 @@ from e2e.kubernetes_cluster import (
     Namespace,
     Real,
     drop_namespace,
-    find,
     make_namespace,
     sources,
 )
@@ -38,55 +37,6 @@ from unit.image.registries import running as running_registry
 
 DOUBLE = "shop.double:double"
 SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def real() -> Real:
-    """A cluster."""
-    return find()
-
-
-@pytest.fixture(scope="module")
-def workshop(real: Real) -> bundles.Workshop:
-    """What bundles are made from. The cluster comes first: without one there is no need to build."""
-    try:
-        return bundles.workshop()
-    except bundles.CannotBuildError as error:
-        pytest.skip(f"no base image or third-party tree can be built here: {error}")
-
-
-@pytest.fixture
-def namespace(real: Real) -> Iterator[Namespace]:
-    """A namespace of the test's own."""
-    one = make_namespace(real)
-    yield one
-    drop_namespace(one)
-
-
-@pytest.fixture
-def new(
-    workshop: bundles.Workshop, namespace: Namespace, tmp_path: Path
-) -> Iterator[Callable[..., ClusterDeployment]]:
-    """A maker of deployments: each as from another machine, with a state of its own."""
-    made: list[Path] = []
-
-    def make(*extra: str, name: str = "deploy", kubeconfig: str | None = None) -> ClusterDeployment:
-        runtime = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
-        made.append(runtime)
-        env = environment(tmp_path / f"state{len(made)}", runtime)
-        env["KUBECONFIG"] = kubeconfig or namespace.real.kubeconfig
-        root = tmp_path / f"machine{len(made)}"
-        return ClusterDeployment(workshop, root, env, namespace, *extra, name=name)
-
-    yield make
-    for folder in made:
-        shutil.rmtree(folder)
-
-
-@pytest.fixture
-def deployment(new: Callable[..., ClusterDeployment]) -> ClusterDeployment:
-    """A deployment from one machine."""
-    return new()
 
 
 def table(namespace: Namespace, name: str = "deploy") -> dict[str, Any]:

@@ -96,8 +96,9 @@ class Rollout:
         former, sound = self.current()
         registry.check((one.function, one.platform) for one in wanted)
         leftovers = self._leftovers(former, wanted)
+        used: list[Instance] = []
         if sound and leftovers:
-            await self._clean(leftovers)
+            used = await self._clean(leftovers)
             leftovers = []
         steps = plan(wanted, former.serving, await self._healthy(former, wanted))
         self._view.open(step.function for step in steps)
@@ -114,6 +115,8 @@ class Rollout:
             generation = self._state.switch(former, table, publisher(self._state, self._platforms))
         if then is not None:
             await then()
+        # What was in use before may be free now: an app that was pinned to it has been replaced.
+        await every(*(self._put_away(one) for one in used))
         new = {one.instance.id for one in started.values()}
         await self._retire(steps, [one for one in leftovers if one.id not in new], new)
         return steps, generation
@@ -138,12 +141,20 @@ class Rollout:
     def _is_shared(self, release: Release) -> bool:
         return self._platforms.shared(release.platform) is not None
 
-    async def _clean(self, leftovers: Sequence[Instance]) -> None:
+    async def _clean(self, leftovers: Sequence[Instance]) -> list[Instance]:
+        """Stop `leftovers`; return those that are still in use."""
         self._view.say(
             f"stopping {len(leftovers)} instance{'s' * (len(leftovers) > 1)} that an interrupted run left: "
             + ", ".join(sorted({one.function for one in leftovers}))
         )
-        await every(*(self._put_away(one) for one in leftovers))
+        used: list[Instance] = []
+
+        async def clean(one: Instance) -> None:
+            if not await self._put_away(one, quiet=True):
+                used.append(one)
+
+        await every(*(clean(one) for one in leftovers))
+        return used
 
     async def _healthy(self, former: Generation, wanted: Sequence[Release]) -> set[str]:
         releases = {one.function: one for one in wanted}
@@ -306,16 +317,17 @@ class Rollout:
         shared = self._platforms.shared(kind)
         return RETIRE_AFTER if shared is None else shared.retire_after
 
-    async def _put_away(self, instance: Instance) -> bool:
-        """Stop what no table names; on a shared platform, unless callers that we do not know still use it."""
+    async def _put_away(self, instance: Instance, *, quiet: bool = False) -> bool:
+        """Stop what no table names, and return True; on a shared platform, unless callers that we do not know still use it."""
         shared = self._platforms.shared(instance.platform)
         if shared is None:
             await self._platforms[instance.platform].stop(instance)
         elif not await shared.retire(instance):
-            self._view.say(
-                f"{instance.function} {instance.version[:10]} is still called, or an app is pinned to it: it stays until a later "
-                "deploy, or 'prune', finds it idle"
-            )
+            if not quiet:
+                self._view.say(
+                    f"{instance.function} {instance.version[:10]} is still called, or an app is pinned to it: it stays "
+                    "until a later deploy, or 'prune', finds it idle"
+                )
             return False
         return True
 

@@ -123,10 +123,16 @@ class Cluster:
         return True
 
     def log(
-        self, pod: str, *, lines: int | None, previous: bool = False, follow: bool = False
+        self,
+        pod: str,
+        *,
+        lines: int | None,
+        previous: bool = False,
+        follow: bool = False,
+        container: str = "function",
     ) -> Iterator[str]:
-        """Yield lines of a pod's output; none where it has not begun to run."""
-        query = {"container": "function"}
+        """Yield lines of the output of a pod's `container`; none where it has not begun to run."""
+        query = {"container": container}
         if lines is not None:
             query["tailLines"] = str(lines)
         query |= {key: "true" for key, on in (("previous", previous), ("follow", follow)) if on}

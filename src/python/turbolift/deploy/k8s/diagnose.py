@@ -127,9 +127,11 @@ def of_pod(cluster: Cluster, pod: Object) -> Finding:
     try:
         # What a container said before it was started anew is what tells.
         again = crashed and restarts(pod) > 0
-        log = list(cluster.log(name, lines=_LAST_LINES, previous=again))
+        # Ours is the first; others may have been put beside it.
+        container = pod["spec"]["containers"][0]["name"]
+        log = list(cluster.log(name, lines=_LAST_LINES, previous=again, container=container))
         if again and not log:
-            log = list(cluster.log(name, lines=_LAST_LINES))
+            log = list(cluster.log(name, lines=_LAST_LINES, container=container))
     except ApiError as error:
         parts.append(f"its log cannot be read: {error}")
     return Finding("\n    ".join(parts), name, tuple(log))
