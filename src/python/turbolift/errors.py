@@ -30,6 +30,7 @@ __all__ = [
     "RemoteError",
     "RemoteTraceback",
     "TaggingError",
+    "TlsError",
     "TurboliftError",
     "UnsupportedTypeError",
     "WireError",
@@ -138,6 +139,21 @@ class ContractMismatchError(CallError, ContractError):
 
 class ConnectError(CallError, ConnectionError):
     """The endpoint could not be reached; the function did not run."""
+
+
+class TlsError(ConnectError):
+    """Caller and endpoint cannot agree on a secure connection; the function did not run.
+
+    Attributes: ``reason``, one of ``unknown-authority``, ``expired``, ``not-yet-valid``, ``name-mismatch`` and
+    ``certificate`` (the caller refuses the server's certificate), ``no-client-certificate``, ``client-unknown-authority``,
+    ``client-expired`` and ``client-certificate`` (the server refuses the caller), ``not-tls`` (the endpoint speaks
+    something else), ``needs-tls`` (it does, and the route says plain HTTP), ``credentials`` (the caller's own files
+    cannot be used), ``handshake`` (anything else).
+    """
+
+    def __init__(self, message: str, *, function: str = "", endpoint: str = "", reason: str = "") -> None:
+        super().__init__(message, function=function, endpoint=endpoint)
+        self.reason = reason
 
 
 class FunctionNotFound(CallError, LookupError):

@@ -36,13 +36,15 @@ TABLE: dict[str, Any] = {
 
 VALIDATOR = jsonschema.Draft202012Validator(schema("route-table"))
 
+SECURE = {**ROUTE, "endpoint": "https://10.0.0.1:8080", "server_name": "h.svc"}
+
 # Values that are right somewhere, and values that are nearly right.
 values = st.sampled_from(
     [
         None, True, False, 0, 1, 1.0, 2, -1, 3.5, 4.0, -0.0, 1e400, "", "x", "deploy", "m:f", "m f", "m:f\n", ":f",
         "a:b:c", "ü:ß", "0" * 64, "0" * 63, "0" * 64 + "\n", "G" * 64, "sha256:" + "1" * 64, "sha256:" + "1" * 65,
         "unix:///x", "unix://x", "unix:///", "unix:///a\nb", "http://h:1", "https://h", "http://h/p", "http://",
-        "ftp://h", "http://h\n", [], {}, [1], {"m:f": ROUTE}, ROUTE,
+        "ftp://h", "http://h\n", "https://h:1", "https://[::1]:1", "h.svc", [], {}, [1], {"m:f": ROUTE}, ROUTE,
     ]
 )  # fmt: skip
 
@@ -51,10 +53,12 @@ values = st.sampled_from(
 def documents(draw: st.DrawFn) -> Any:
     """A valid table, changed in a few places: a member replaced, removed, or added at any depth."""
     document: Any = copy.deepcopy(TABLE)
+    if draw(st.booleans()):
+        document["routes"]["pricing.quote:quote"] = copy.deepcopy(SECURE)
     for _ in range(draw(st.integers(0, 3))):
         node = document
         while True:
-            key = draw(st.sampled_from([*sorted(node), "extra", "m:f", "a b:c"]))
+            key = draw(st.sampled_from([*sorted(node), "extra", "m:f", "a b:c", "server_name"]))
             inner = node.get(key)
             if isinstance(inner, dict) and inner and draw(st.booleans()):
                 node = inner
@@ -214,3 +218,37 @@ def test_outside_of_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NotRoutedError, match=r"no pants\.toml at or above .*set TURBOLIFT_ROUTES"):
         RouteSource({}).table()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "given", "expected"),
+    [
+        ("https://h.svc:8080", None, "h.svc"),
+        ("https://h.svc", None, "h.svc"),
+        ("https://[fd00::1]:8080", None, "fd00::1"),
+        ("https://10.0.0.1:8080", "h.svc", "h.svc"),
+        ("http://h.svc:8080", None, None),
+        ("unix:///run/x.sock", None, None),
+    ],
+)
+def test_whose_certificate_a_server_must_show(
+    tmp_path: Path, endpoint: str, given: str | None, expected: str | None
+) -> None:
+    route = {**ROUTE, "endpoint": endpoint, **({} if given is None else {"server_name": given})}
+    path = tmp_path / "routes.json"
+    path.write_text(json.dumps({**TABLE, "routes": {"m:f": route}}))
+    found = RouteSource({"TURBOLIFT_ROUTES": str(path)}).table().route("m:f").tls
+    assert found == (None if expected is None else (expected, str(tmp_path / "tls")))
+    elsewhere = {"TURBOLIFT_ROUTES": str(path), "TURBOLIFT_CALLER_TLS": "/run/mine"}
+    found = RouteSource(elsewhere).table().route("m:f").tls
+    assert found == (None if expected is None else (expected, "/run/mine"))
+    inline = RouteSource({"TURBOLIFT_ROUTES": path.read_text()}).table().route("m:f").tls
+    # Never what happens to be in the current folder.
+    assert inline == (None if expected is None else (expected, ""))
+
+
+def test_a_name_is_for_tls_alone() -> None:
+    with pytest.raises(
+        DocumentError, match=r"server_name: is for an https:// endpoint, not 'unix:///run/x.sock'"
+    ):
+        parse_table({**TABLE, "routes": {"m:f": {**ROUTE, "server_name": "h"}}}, "here")

@@ -24,6 +24,7 @@ EXCEPTIONS = {
     "draining": errors.Overloaded,
     "overloaded": errors.Overloaded,
     "deadline": errors.DeadlineExceeded,
+    "tls-required": errors.TlsError,
 }
 
 

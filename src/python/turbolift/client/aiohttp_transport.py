@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from turbolift.client import tls as secured
 from turbolift.client.loops import PerLoop
 from turbolift.client.transport import (
     AnswerTooLargeError,
@@ -22,6 +23,7 @@ from turbolift.client.transport import (
     NotSentError,
     Request,
     Response,
+    Tls,
 )
 
 KEEPALIVE = 30.0
@@ -101,20 +103,26 @@ class AiohttpTransport:
         self._loops: PerLoop[_Loop] = PerLoop(_Loop, _Loop.close)
 
     async def send(
-        self, endpoint: str, request: Request, *, max_answer: int, deadline: float | None
+        self,
+        endpoint: str,
+        request: Request,
+        *,
+        max_answer: int,
+        deadline: float | None,
+        tls: Tls | None = None,
     ) -> Response:
         """Send one request; see Transport."""
         scope = asyncio.timeout(None if deadline is None else deadline - time.monotonic())
         try:
             # Cancelling what is below closes the connection, which tells the server to stop.
             async with scope:
-                return await self._send(endpoint, request, max_answer)
+                return await self._send(endpoint, request, max_answer, tls)
         except TimeoutError:
             if scope.expired():
                 raise LateError from None
             raise
 
-    async def _send(self, endpoint: str, request: Request, max_answer: int) -> Response:
+    async def _send(self, endpoint: str, request: Request, max_answer: int, tls: Tls | None) -> Response:
         pool = await (await self._loops.get()).pool(endpoint)
         with pool.use():
             size = request.size
@@ -122,6 +130,10 @@ class AiohttpTransport:
             data: Any = b"".join(request.body) if size < _CHUNK else _pieces(request.body)
             headers = dict(line.split(": ", 1) for line in request.lines.split("\r\n") if line)
             headers["Content-Length"] = str(size)
+            # aiohttp uses a connection again only for the very context that it was made by.
+            options: dict[str, Any] = (
+                {} if tls is None else {"ssl": secured.context(tls), "server_hostname": tls.server_name}
+            )
             try:
                 async with pool.session.post(
                     pool.base.join(URL(request.path, encoded=True)),
@@ -129,14 +141,19 @@ class AiohttpTransport:
                     headers=headers,
                     allow_redirects=False,
                     expect100=size >= _EXPECT_FROM,
+                    **options,
                 ) as response:
                     body = await _read(response, max_answer)
                     return Response(response.status, response.headers, body)
             except aiohttp.ClientConnectorError as error:
+                if tls is not None and isinstance(error, aiohttp.ClientSSLError):
+                    raise secured.failed(error, tls) from None
                 raise NotSentError(_reason(error)) from None
             except aiohttp.ConnectionTimeoutError:
                 raise NotSentError("no connection within 10 s") from None
             except (aiohttp.ClientError, OSError) as error:
+                if tls is not None and (told := secured.refused(error, tls)) is not None:
+                    raise told from None
                 raise BrokenError(_reason(error)) from None
 
     def abandon(self) -> None:

@@ -17,6 +17,7 @@ from turbolift.client.transport import (
     AnswerTooLargeError,
     BrokenError,
     Buffer,
+    InsecureError,
     LateError,
     NotSentError,
     Request,
@@ -31,6 +32,7 @@ from turbolift.errors import (
     DecodeError,
     MaybeExecuted,
     PayloadTooLarge,
+    TlsError,
     TurboliftError,
     WireError,
 )
@@ -174,16 +176,12 @@ class _Call:
                     Request(self.path, f"{self.lines}{write_deadline(left)}\r\n", self.body, self.size),
                     max_answer=self.policy.max_answer,
                     deadline=deadline,
+                    tls=route.tls,
                 )
             except LateError:
                 self.too_late(None)
             except NotSentError as error:
-                self.last = ConnectError(
-                    f"{self.function}: cannot reach {self.endpoint}: {error}; the function did not run. "
-                    "Is it deployed? See './pants run deploy -- status'",
-                    function=self.function,
-                    endpoint=self.endpoint,
-                )
+                self.last = self.unreachable(error)
                 wait, window = 0.0, self.policy.refused
             except BrokenError as error:
                 self.last = self.maybe(f"the connection to {self.endpoint} broke ({error})")
@@ -277,6 +275,16 @@ class _Call:
         self.resent += 1
         # What may have run for a while says nothing about how long the endpoint has been out of reach.
         self.started = time.monotonic()
+
+    def unreachable(self, error: NotSentError) -> ConnectError:
+        said = f"{self.function}: cannot reach {self.endpoint}: {error}; the function did not run."
+        if isinstance(error, InsecureError):
+            return TlsError(said, function=self.function, endpoint=self.endpoint, reason=error.reason)
+        return ConnectError(
+            f"{said} Is it deployed? See './pants run deploy -- status'",
+            function=self.function,
+            endpoint=self.endpoint,
+        )
 
     def maybe(self, what: str) -> MaybeExecuted:
         return MaybeExecuted(

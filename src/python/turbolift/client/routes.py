@@ -10,12 +10,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, NoReturn
 
+from turbolift.client.transport import Tls
 from turbolift.errors import ConfigurationError, DocumentError, NotRoutedError
 from turbolift.spec.state import deployment_dir, workspace_root
 
 ROUTES: Final = "TURBOLIFT_ROUTES"
 DEPLOYMENT: Final = "TURBOLIFT_DEPLOYMENT"
 FILE: Final = "routes.json"
+CALLER_TLS: Final = "TURBOLIFT_CALLER_TLS"
+TLS_FOLDER: Final = "tls"
 HOW: Final = "deploy with './pants run deploy', or run in process with TURBOLIFT=off"
 
 # The patterns of spec/schemas/route-table.json; a test holds this module and the schema equal.
@@ -23,18 +26,24 @@ _IDENTITY = re.compile(r"^[^:\s]+:[^:\s]+$")
 _VERSION = re.compile(r"^[0-9a-f]{64}$")
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 _ENDPOINT = re.compile(r"^(unix:///.+|https?://[^/]+)$")
+_HTTPS = re.compile(r"^https://")
+_SERVER_NAME = re.compile(r"^[^\s/]+$")
 _TABLE_FIELDS = frozenset({"version", "deployment", "platform", "generation", "routes"})
-_ROUTE_FIELDS = frozenset({"version", "endpoint", "contract", "timeout", "idempotent"})
+_ROUTE_FIELDS = frozenset({"version", "endpoint", "contract", "timeout", "idempotent", "server_name"})
 
 
 class Route(NamedTuple):
-    """One entry: where a function is served, under which contract, and how long a call may take (seconds)."""
+    """One entry: where a function is served, under which contract, and how long a call may take (seconds).
+
+    ``tls`` of an ``https://`` endpoint: whose certificate it must show, and where the caller's own are.
+    """
 
     version: str
     endpoint: str
     contract: str
     timeout: float | None = None
     idempotent: bool = False
+    tls: Tls | None = None
 
 
 class RouteTable(NamedTuple):
@@ -58,9 +67,10 @@ class RouteTable(NamedTuple):
             ) from None
 
 
-def parse_table(document: Any, source: str) -> RouteTable:
+def parse_table(document: Any, source: str, folder: str = "") -> RouteTable:
     """Check a parsed document by hand (importing jsonschema is too dear for a caller) and return the table.
 
+    `folder`: where the caller's certificates are.
     Accepts exactly what the JSON Schema accepts. Raises DocumentError with the path of the broken place.
     """
     table = _object(document, "$", source)
@@ -72,7 +82,7 @@ def parse_table(document: Any, source: str) -> RouteTable:
         path = f"$.routes[{function!r}]"
         if not _IDENTITY.search(function):
             _broken(source, path, "must be an identity as module:qualname")
-        routes[function] = _route(entry, path, source)
+        routes[function] = _route(entry, path, source, folder)
     return RouteTable(
         deployment=_text(table["deployment"], "$.deployment", source),
         platform=_text(table["platform"], "$.platform", source),
@@ -82,7 +92,7 @@ def parse_table(document: Any, source: str) -> RouteTable:
     )
 
 
-def _route(entry: Any, path: str, source: str) -> Route:
+def _route(entry: Any, path: str, source: str, folder: str) -> Route:
     entry = _object(entry, path, source)
     _fields(entry, _ROUTE_FIELDS, frozenset({"version", "endpoint", "contract"}), path, source)
     timeout = entry.get("timeout")
@@ -91,15 +101,32 @@ def _route(entry: Any, path: str, source: str) -> Route:
     idempotent = entry.get("idempotent", False)
     if not isinstance(idempotent, bool):
         _broken(source, f"{path}.idempotent", f"must be true or false, not {idempotent!r}")
+    endpoint = _matching(
+        entry["endpoint"], _ENDPOINT, "unix:///path or http(s)://host:port", f"{path}.endpoint", source
+    )
     return Route(
         version=_matching(entry["version"], _VERSION, "64 hexadecimal digits", f"{path}.version", source),
-        endpoint=_matching(
-            entry["endpoint"], _ENDPOINT, "unix:///path or http://host:port", f"{path}.endpoint", source
-        ),
+        endpoint=endpoint,
         contract=_matching(entry["contract"], _DIGEST, "sha256:<64 hex>", f"{path}.contract", source),
         timeout=None if timeout is None else float(timeout),
         idempotent=idempotent,
+        tls=_tls(endpoint, entry, path, source, folder),
     )
+
+
+def _tls(endpoint: str, entry: dict[str, Any], path: str, source: str, folder: str) -> Tls | None:
+    secure = _HTTPS.search(endpoint) is not None
+    if "server_name" in entry:
+        name = _matching(
+            entry["server_name"], _SERVER_NAME, "the name of a server", f"{path}.server_name", source
+        )
+        if not secure:
+            _broken(source, f"{path}.server_name", f"is for an https:// endpoint, not {endpoint!r:.120}")
+        return Tls(name, folder)
+    if not secure:
+        return None
+    host = endpoint.removeprefix("https://").rpartition("@")[2]
+    return Tls(host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0], folder)
 
 
 def _broken(source: str, path: str, what: str) -> NoReturn:
@@ -146,7 +173,7 @@ def _generation(value: Any, source: str) -> int:
     return int(value)
 
 
-def _parse_text(text: str | bytes, source: str) -> RouteTable:
+def _parse_text(text: str | bytes, source: str, folder: str) -> RouteTable:
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:
@@ -155,7 +182,7 @@ def _parse_text(text: str | bytes, source: str) -> RouteTable:
         ) from None
     except (ValueError, RecursionError) as error:
         raise DocumentError(f"{source}: this route table is not JSON: {error}", source=source) from None
-    return parse_table(document, source)
+    return parse_table(document, source, folder)
 
 
 class RouteSource:
@@ -163,7 +190,7 @@ class RouteSource:
 
     It follows the environment: ``TURBOLIFT_ROUTES`` (a path, or JSON that starts with ``{``), else the state
     folder of the workspace around the current folder, where ``TURBOLIFT_DEPLOYMENT`` chooses among several
-    deployments.
+    deployments. Certificates for ``https://`` routes are in ``TURBOLIFT_CALLER_TLS``, else in ``tls`` beside the table.
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
@@ -179,7 +206,7 @@ class RouteSource:
         given = self._environ.get(ROUTES)
         if given and given.lstrip().startswith("{"):
             if self._key != given or self._table is None:
-                self._table = _parse_text(given, ROUTES)
+                self._table = _parse_text(given, ROUTES, self._environ.get(CALLER_TLS) or "")
                 self._key = given
             return self._table
         return self._read(given or self._state_file())
@@ -201,9 +228,13 @@ class RouteSource:
             raise DocumentError(
                 f"{path}: cannot read this route table: {error.strerror}", source=path
             ) from None
-        self._table = _parse_text(text, path)
+        self._table = _parse_text(text, path, self._tls_folder(path))
         self._key = (path, found.st_mtime_ns, found.st_ino, found.st_size)
         return self._table
+
+    def _tls_folder(self, path: str) -> str:
+        beside = os.path.join(os.path.dirname(os.path.abspath(path)), TLS_FOLDER)
+        return self._environ.get(CALLER_TLS) or beside
 
     def _state_file(self) -> str:
         environ = self._environ

@@ -30,8 +30,28 @@ class Response(NamedTuple):
     body: bytes
 
 
+class Tls(NamedTuple):
+    """How an endpoint is secured: the name that its certificate must be for, and the folder of the caller's own
+    (``turbolift.client.tls``).
+    """
+
+    server_name: str
+    folder: str
+
+
 class NotSentError(Exception):
     """The endpoint could not be reached: nothing of the request was sent."""
+
+
+class InsecureError(NotSentError):
+    """No secure connection could be had: nothing of the request was sent, or the server refused us unread.
+
+    Attributes: ``reason``, as of TlsError.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class BrokenError(Exception):
@@ -60,9 +80,16 @@ class Transport(Protocol):
     """
 
     async def send(
-        self, endpoint: str, request: Request, *, max_answer: int, deadline: float | None
+        self,
+        endpoint: str,
+        request: Request,
+        *,
+        max_answer: int,
+        deadline: float | None,
+        tls: Tls | None = None,
     ) -> Response:
-        """Send to ``unix:///path`` or ``http://host:port`` and return the answer, whatever its status.
+        """Send to ``unix:///path``, ``http://host:port`` or, with `tls`, ``https://host:port`` and return the answer,
+        whatever its status.
 
         `max_answer`: bytes; `deadline`: ``time.monotonic`` seconds. Raises NotSentError, BrokenError,
         AnswerTooLargeError or LateError.

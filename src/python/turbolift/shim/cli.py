@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from turbolift.errors import UnsupportedTypeError
 from turbolift.shim import early, log
@@ -18,17 +18,23 @@ from turbolift.shim.describe import describe, write
 from turbolift.shim.listen import Listener, ListenError, listen_tcp, listen_unix
 from turbolift.shim.load import LoadError, Served, load, warm_up
 from turbolift.shim.waiting import WaitingRoom
+from turbolift.wire.tls import CredentialsError
+
+if TYPE_CHECKING:
+    from turbolift.shim.tls import ServerTls
 
 # As in sysexits.h.
 CANNOT_LOAD = 78
 CANNOT_LISTEN = 71
+CANNOT_SECURE = 72
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the program; return its exit status.
 
     0: drained or described; 1: the function's types cannot travel; 70: calls were cut off at the end of the
-    grace time; 71: the address cannot be listened on; 78: the module or the function cannot be loaded.
+    grace time; 71: the address cannot be listened on; 72: the
+    certificates cannot be used; 78: the module or the function cannot be loaded.
     """
     options = _parse(argv)
     log.setup(options.log_level)
@@ -36,13 +42,25 @@ def main(argv: Sequence[str]) -> int:
         early.restore()
         return _describe(options.function, options.describe)
     try:
+        secured = None
+        if options.tls:
+            from turbolift.shim.tls import ServerTls
+
+            secured = ServerTls(options.tls)
         listener = listen_unix(options.uds) if options.uds else listen_tcp(options.host, options.port)
+        if secured is not None:
+            listener.endpoint = listener.endpoint.replace("http://", "https://", 1)
+        # Whoever asks for health has no certificate: that, and nothing else, is answered on a port of its own.
+        probes = None if options.probe_port is None else listen_tcp(options.host, options.probe_port)
+    except CredentialsError as error:
+        print(f"turbolift: {error}", file=sys.stderr)
+        return CANNOT_SECURE
     except ListenError as error:
         print(f"turbolift: {error}", file=sys.stderr)
         return CANNOT_LISTEN
     early.at_early_exit(listener.remove)
     try:
-        return _serve(options, listener)
+        return _serve(options, listener, probes, secured)
     finally:
         listener.remove()
 
@@ -69,6 +87,21 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         default=os.environ.get("TURBOLIFT_GRACE", "30"),
         metavar="SECONDS",
         help="time that running calls get after SIGTERM ($TURBOLIFT_GRACE, else 30)",
+    )
+    parser.add_argument(
+        "--tls",
+        default=os.environ.get("TURBOLIFT_TLS", ""),
+        metavar="DIR",
+        help="serve HTTPS with tls.crt and tls.key of this folder, to callers with a certificate that its ca.crt "
+        "signed; replaced files are read again ($TURBOLIFT_TLS)",
+    )
+    parser.add_argument(
+        "--probe-port",
+        type=int,
+        default=os.environ.get("TURBOLIFT_PROBE_PORT"),
+        metavar="N",
+        help="answer /healthz, /readyz and /metrics, and nothing else, by plain HTTP on this port "
+        "($TURBOLIFT_PROBE_PORT)",
     )
     parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     return parser.parse_args(argv)
@@ -103,8 +136,12 @@ def _describe(identity: str, path: Path) -> int:
     return 0
 
 
-def _serve(options: argparse.Namespace, listener: Listener) -> int:
-    waiting = WaitingRoom(listener.socket)
+def _serve(
+    options: argparse.Namespace, listener: Listener, probes: Listener | None, secured: ServerTls | None
+) -> int:
+    # It answers by plain HTTP: where calls come over TLS, those that come early wait in the socket's queue.
+    early_socket = probes.socket if probes is not None else None if secured is not None else listener.socket
+    waiting = WaitingRoom(early_socket)
     served = _load(options.function)
     if isinstance(served, int):
         return served
@@ -129,8 +166,8 @@ def _serve(options: argparse.Namespace, listener: Listener) -> int:
 
         # A fork wants one thread. Meanwhile, connections wait in the socket's queue.
         waiting.close()
-        zygote = start_zygote(servant, listener.socket.close)
-        waiting = WaitingRoom(listener.socket)
+        zygote = start_zygote(servant, lambda: _close(listener, probes))
+        waiting = WaitingRoom(early_socket)
     version = os.environ.get("TURBOLIFT_VERSION", "")
     gate = Gate(tag.concurrency, tag.queue)
     metrics = Metrics(served.identity, gate, version=version, contract=served.contract.digest)
@@ -152,7 +189,9 @@ def _serve(options: argparse.Namespace, listener: Listener) -> int:
         else:
             runner = LoopRunner(servant, is_async=served.function.is_async)
         dispatcher = Dispatcher(served, gate, runner, metrics, version=version)
-        server = Server(dispatcher, listener, version=version, grace=options.grace)
+        server = Server(
+            dispatcher, listener, version=version, grace=options.grace, probes=probes, secured=secured
+        )
         if processes is not None:
             processes.lost = server.fail
         waiting.close()
@@ -166,6 +205,12 @@ def _serve(options: argparse.Namespace, listener: Listener) -> int:
     if status == 70:
         os._exit(status)
     return status
+
+
+def _close(*listeners: Listener | None) -> None:
+    for one in listeners:
+        if one is not None:
+            one.socket.close()
 
 
 def _run_loop(main: Any) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import hdrs, web
 
@@ -24,6 +24,10 @@ from turbolift.shim.runners import Buffer
 from turbolift.shim.servant import Answer
 from turbolift.wire.choice import lane_is_on
 from turbolift.wire.headers import PREFIX
+from turbolift.wire.tls import HANDSHAKE_TIME, SHUTDOWN_TIME
+
+if TYPE_CHECKING:
+    from turbolift.shim.tls import ServerTls
 
 IDLE = 120.0
 """Seconds that an idle connection is kept: longer than turbolift's clients (30) and common proxies (60) keep
@@ -39,9 +43,21 @@ LAST_ANSWERS = 1.0
 class Server:
     """Serves one dispatcher on one listening socket, until it is told to stop."""
 
-    def __init__(self, dispatcher: Dispatcher, listener: Listener, *, version: str, grace: float) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        listener: Listener,
+        *,
+        version: str,
+        grace: float,
+        probes: Listener | None = None,
+        secured: ServerTls | None = None,
+    ) -> None:
+        """`secured`: calls come over TLS. `probes`: where health and metrics are asked by plain HTTP."""
         self._dispatcher = dispatcher
         self._listener = listener
+        self._probes = probes
+        self._secured = secured
         self._version = version
         self._grace = grace
         self._stop = asyncio.Event()
@@ -72,9 +88,18 @@ class Server:
         assert runner.server is not None
         lane = Lane(self._dispatcher, runner.server, idle=IDLE) if lane_is_on() else None
         listening = await loop.create_server(
-            lane or runner.server, sock=self._listener.socket, backlog=BACKLOG
+            lane or runner.server, sock=self._listener.socket, backlog=BACKLOG, **self._secure()
         )
-        log(logging.INFO, "ready", function=identity, endpoint=self._listener.endpoint, version=self._version)
+        probing = await self._probe()
+        where = {} if self._probes is None else {"probes": self._probes.endpoint}
+        log(
+            logging.INFO,
+            "ready",
+            function=identity,
+            endpoint=self._listener.endpoint,
+            version=self._version,
+            **where,
+        )
         await self._stop.wait()
         gate = self._dispatcher.gate
         log(logging.INFO, "draining", function=identity, running=gate.running, queued=gate.queued)
@@ -94,12 +119,34 @@ class Server:
         if lane is not None:
             await lane.close(LAST_ANSWERS)
         await runner.cleanup()
+        if probing is not None:
+            await probing.cleanup()
         ended = await self._dispatcher.runner.close()
         log(logging.INFO, "stopped", function=identity)
         if not done or not ended:
             # A thread that cannot be stopped would hold the exit up for ever.
             return self._status or 70
         return self._status
+
+    def _secure(self) -> dict[str, Any]:
+        """Return what makes a listening socket speak TLS."""
+        if self._secured is None:
+            return {}
+        times = {"ssl_handshake_timeout": HANDSHAKE_TIME, "ssl_shutdown_timeout": SHUTDOWN_TIME}
+        return {"ssl": self._secured.context, **times}
+
+    async def _probe(self) -> web.AppRunner | None:
+        """Answer probes on a socket of their own, to the end: whoever asks then is told that we drain."""
+        if self._probes is None:
+            return None
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_ANSWERS)
+        await runner.setup()
+        await web.SockSite(runner, self._probes.socket, backlog=BACKLOG).start()
+        return runner
 
     async def _linger(self, runner: web.AppRunner, lane: Lane | None, stopped: float) -> None:
         """Leave callers with open connections a moment to be told to go elsewhere, not to find them cut."""

@@ -23,21 +23,26 @@ _PATIENCE = 5.0
 
 class WaitingRoom:
     """Serves a listening socket from a thread until ``close``; connections that nobody accepted yet stay in
-    its queue.
+    its queue. None: nothing is answered yet.
     """
 
-    def __init__(self, listening: socket.socket) -> None:
+    def __init__(self, listening: socket.socket | None) -> None:
         self._listening = listening
         self._wake, self._waker = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="turbolift-waiting", daemon=True)
-        self._thread.start()
+        if listening is not None:
+            self._thread.start()
 
     def close(self) -> None:
         """Stop, and wait until the thread has ended."""
         self._waker.close()
-        self._thread.join()
+        if self._listening is None:
+            self._wake.close()
+        else:
+            self._thread.join()
 
     def _run(self) -> None:
+        assert self._listening is not None
         with selectors.DefaultSelector() as selector, self._wake:
             selector.register(self._wake, selectors.EVENT_READ)
             selector.register(self._listening, selectors.EVENT_READ)

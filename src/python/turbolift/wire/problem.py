@@ -18,6 +18,7 @@ from turbolift.errors import (
     MaybeExecuted,
     Overloaded,
     PayloadTooLarge,
+    TlsError,
     WireError,
 )
 from turbolift.wire.failure import rebuild_exception
@@ -27,6 +28,7 @@ TYPE_PREFIX = "urn:turbolift:problem:"
 # kind -> (HTTP status, title). The kind is what a client decides by; the status is for everybody else.
 KINDS: dict[str, tuple[int, str]] = {
     "malformed": (400, "The request is not a well-formed call"),
+    "tls-required": (400, "This port speaks TLS; the function did not run"),
     "not-found": (404, "No such function is served here"),
     "contract-mismatch": (409, "Caller and server were built from different signatures"),
     "payload-too-large": (413, "The request is larger than the limit"),
@@ -110,6 +112,8 @@ def problem_to_exception(
             return MaybeExecuted(message, **where)
         case "not-ready" | "draining" | "overloaded":
             return Overloaded(message, **where, retry_after=_number(document, "retry_after"))
+        case "tls-required":
+            return TlsError(message, **where, reason="needs-tls")
         case "deadline":
             return DeadlineExceeded(message, **where, timeout=timeout)
         case _:

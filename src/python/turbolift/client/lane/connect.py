@@ -13,6 +13,9 @@ CONNECT_TIME = 10.0
 """Seconds to get a connection."""
 
 
+_PORTS = {"http": 80, "https": 443}
+
+
 class Endpoint(NamedTuple):
     """Where to connect to: a unix socket's ``path``, or ``host`` and ``port``. ``name``: for the Host header."""
 
@@ -23,18 +26,19 @@ class Endpoint(NamedTuple):
 
 
 def parse_endpoint(text: str) -> Endpoint | None:
-    """Return the parts of ``unix:///path`` or ``http://host[:port]``, or None for what the lane cannot do."""
+    """Return the parts of ``unix:///path`` or ``http[s]://host[:port]``, or None for what the lane cannot do."""
     if text.startswith("unix://"):
         return Endpoint(text.removeprefix("unix://"), "", 0, "localhost")
     try:
         parts = urlsplit(text)
-        port = parts.port or 80
+        usual = _PORTS.get(parts.scheme, 0)
+        port = parts.port or usual
     except ValueError:
         return None
     plain = not parts.path.strip("/") and not parts.query and not parts.fragment and parts.username is None
-    if parts.scheme != "http" or not parts.hostname or not plain or not parts.netloc.isascii():
+    if not usual or not parts.hostname or not plain or not parts.netloc.isascii():
         return None
-    return Endpoint("", parts.hostname, port, parts.netloc.removesuffix(":80"))
+    return Endpoint("", parts.hostname, port, parts.netloc.removesuffix(f":{usual}"))
 
 
 async def connect(endpoint: Endpoint) -> socket.socket:

@@ -11,7 +11,8 @@ from math import inf
 
 from turbolift.client.lane.connect import CONNECT_TIME, Endpoint, connect
 from turbolift.client.lane.connection import Connection
-from turbolift.client.transport import NotSentError
+from turbolift.client.lane.secure import SecureConnection
+from turbolift.client.transport import NotSentError, Tls
 
 KEEPALIVE = 30.0
 """Seconds that an idle connection is kept. Shorter than any server's idle time, so that it is we who close
@@ -27,8 +28,9 @@ _FRESH = 0.001
 class Pool:
     """Attributes: ``name`` (for the Host header), ``used`` (when the last call ended, ``time.monotonic`` seconds)."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, tls: Tls | None = None) -> None:
         self._endpoint = endpoint
+        self._tls = tls
         self.name = endpoint.name
         self._idle: list[Connection] = []
         self._taken: set[Connection] = set()
@@ -143,16 +145,18 @@ class Pool:
         except OSError as error:
             raise NotSentError(error.strerror or str(error)) from None
         loop = asyncio.get_running_loop()
-        connection = Connection(loop, sock)
+        connection = Connection(loop, sock) if self._tls is None else SecureConnection(loop, sock, self._tls)
         try:
-            if self._endpoint.path:
+            if isinstance(connection, SecureConnection):
+                await connection.shake_hands()
+            elif self._endpoint.path:
                 await loop.create_unix_connection(lambda: connection, sock=sock)
             else:
                 await loop.create_connection(lambda: connection, sock=sock)
         except OSError as error:
             sock.close()
             raise NotSentError(error.strerror or str(error)) from None
-        except BaseException:
+        except BaseException:  # InsecureError too
             connection.close()
             sock.close()
             raise

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from turbolift.client.lane.connect import parse_endpoint
 from turbolift.client.lane.pool import KEEPALIVE, Pool
 from turbolift.client.loops import PerLoop
-from turbolift.client.transport import LateError, Request, Response
+from turbolift.client.transport import LateError, Request, Response, Tls
 
 if TYPE_CHECKING:
     from turbolift.client.aiohttp_transport import AiohttpTransport
@@ -29,7 +29,7 @@ class _Loop:
     """All pools of one event loop."""
 
     def __init__(self) -> None:
-        self.pools: dict[str, Pool | None] = {}
+        self.pools: dict[str | tuple[str, Tls], Pool | None] = {}
         self.watched = inf
         self._sweeping: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
@@ -56,10 +56,11 @@ class _Loop:
         if first < inf:
             self.watch(first)
 
-    def add(self, endpoint: str) -> Pool | None:
+    def add(self, endpoint: str, tls: Tls | None) -> Pool | None:
         """Return the pool of an endpoint that is new here; None where aiohttp must go there."""
         parsed = parse_endpoint(endpoint)
-        pool = self.pools[endpoint] = None if parsed is None else Pool(parsed)
+        pool = None if parsed is None else Pool(parsed, tls)
+        self.pools[endpoint if tls is None else (endpoint, tls)] = pool
         self.keep_swept()
         return pool
 
@@ -97,16 +98,24 @@ class LaneTransport:
         self._aiohttp: AiohttpTransport | None = None
 
     async def send(
-        self, endpoint: str, request: Request, *, max_answer: int, deadline: float | None
+        self,
+        endpoint: str,
+        request: Request,
+        *,
+        max_answer: int,
+        deadline: float | None,
+        tls: Tls | None = None,
     ) -> Response:
         """Send one request; see Transport."""
         mine = self._loops.known() or await self._loops.get()
         try:
-            pool = mine.pools[endpoint]
+            pool = mine.pools[endpoint if tls is None else (endpoint, tls)]
         except KeyError:
-            pool = mine.add(endpoint)
+            pool = mine.add(endpoint, tls)
         if pool is None:
-            return await self._other().send(endpoint, request, max_answer=max_answer, deadline=deadline)
+            return await self._other().send(
+                endpoint, request, max_answer=max_answer, deadline=deadline, tls=tls
+            )
         connection = pool.quick() or await _taken(pool, deadline)
         connection.deadline = deadline
         if deadline is not None and deadline < mine.watched:

@@ -18,6 +18,9 @@ from turbolift.wire.receive import DIRECT, Body, BodyReader
 if TYPE_CHECKING:
     from turbolift.shim.lane.lane import Lane
 
+TLS = b"\x16"
+"""How TLS begins: no head will follow, and whoever speaks it here is told so at once."""
+
 HEAD_TIME = 10.0
 """Seconds from the first byte of a head to its last."""
 
@@ -120,7 +123,7 @@ class Connection(asyncio.Protocol):
         lane = self._lane
         for _ in range(IN_A_ROW):
             end = data.find(b"\r\n\r\n")
-            if end < 0 and len(data) <= HEAD_LIMIT:
+            if end < 0 and len(data) <= HEAD_LIMIT and not data.startswith(TLS):
                 self._wait_for_head(data)
                 return
             found = self._call_head(data, end)
