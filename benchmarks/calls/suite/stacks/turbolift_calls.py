@@ -39,7 +39,10 @@ NAMES = ("tiny", "floats", "raw")
 def folder(port):
     path = Path(tempfile.gettempdir()) / f"turbolift-benchmark-{os.getuid()}-{port}"
     path.mkdir(mode=0o700, exist_ok=True)
-    (path / "benchmark_functions.py").write_text(TAGGED)
+    # Both sides come here at once, and must never import half a module.
+    beside = path / f"{os.getpid()}.new"
+    beside.write_text(TAGGED)
+    beside.replace(path / "benchmark_functions.py")
     return path
 
 
@@ -86,8 +89,11 @@ def connected(port, kind, i):
 
 
 def ready(port, kind):
+    end = time.monotonic() + 60
     for i in range(len(NAMES)):
         while True:
+            if time.monotonic() > end:
+                raise SystemExit(f"the server of {NAMES[i]} does not get ready")
             try:
                 with connected(port, kind, i) as sock:
                     sock.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 from turbolift.client.routes import SOURCE, Route, RouteTable
 from turbolift.client.transport import (
@@ -109,8 +109,13 @@ class Caller:
         if seconds is not None:
             own = time.monotonic() + seconds
             deadline = own if deadline is None else min(own, deadline)
-        payload = contract.encode_args(contract.bind(args, kwargs))
-        call = _Call(self, function, contract, payload, deadline, seconds, idempotent)
+        text = contract.quick.call(args, kwargs)
+        if text is not None:
+            content_type, body = JSON, cast("list[Buffer]", [text])
+        else:
+            payload = contract.encode_args(contract.bind(args, kwargs))
+            content_type, body = encode_body({"args": payload.json}, payload.parts)
+        call = _Call(self, function, contract, content_type, body, deadline, seconds, idempotent)
         if deadline is not None and deadline <= call.started:
             call.too_late("its deadline had passed before it was sent")
         return await call.run(route)
@@ -124,7 +129,8 @@ class _Call:
         caller: Caller,
         function: str,
         contract: Contract,
-        payload: Payload,
+        content_type: str,
+        body: list[Buffer],
         deadline: float | None,
         seconds: float | None,
         idempotent: bool | None,
@@ -142,8 +148,8 @@ class _Call:
         self.tries = 0
         self.resent = 0
         self.started = time.monotonic()
-        content_type, self.body = body = encode_body({"args": payload.json}, payload.parts)
-        self.size = len(body[1][0]) if content_type is JSON else sum(map(_size, body[1]))
+        self.body = body
+        self.size = len(body[0]) if content_type is JSON else sum(map(_size, body))
         self.path = _path(function)
         trace, key = _identifiers()
         self.lines = (
@@ -208,6 +214,10 @@ class _Call:
     def read(self, response: Response) -> _Value | _Again:
         content_type = response.headers.get("Content-Type", "")
         if response.status == 200:
+            if content_type == JSON:
+                found = self.contract.quick.result(response.body)
+                if found is not None:
+                    return _Value(found[0])
             tree, parts = self.decode(content_type, response)
             if not isinstance(tree, dict) or tree.keys() != {"result"}:
                 self.not_turbolift(response)

@@ -129,6 +129,10 @@ class Node:
     weak: frozenset[str] = frozenset()
     may_look_tagged: bool = False
     """Whether it can give an object that looks like a union's tag."""
+    fast: Any = None
+    """A hint under which msgspec reads just what ``decode`` makes of a tree, or refuses it; ``encode`` then gives
+    plain JSON, and neither touches its run. None where there is no such hint.
+    """
 
     def encode(self, value: Any, run: EncodeRun, depth: int) -> Any:
         """Return the JSON tree of `value`; Mismatch where it does not fit or would not arrive as it is."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
+from types import GenericAlias
 from typing import Any
 
 from turbolift.contract.codec import DecodeRun, EncodeRun, Mismatch, Node, too_deep
@@ -21,6 +22,7 @@ class ListNode(Node):
     def __init__(self, item: Node) -> None:
         self._item = item
         self.name = f"list[{item.name}]"
+        self.fast = None if item.fast is None else GenericAlias(list, item.fast)
 
     def encode(self, value: Any, run: EncodeRun, depth: int) -> Any:
         if type(value) is not list:
@@ -49,6 +51,7 @@ class VariadicTupleNode(Node):
     def __init__(self, item: Node) -> None:
         self._item = item
         self.name = f"tuple[{item.name}, ...]"
+        self.fast = None if item.fast is None else GenericAlias(tuple, (item.fast, ...))
 
     def encode(self, value: Any, run: EncodeRun, depth: int) -> Any:
         if type(value) is not tuple:
@@ -85,6 +88,8 @@ class TupleNode(Node):
             names.append(f"*tuple[{middle.name}, ...]")
         names.extend(n.name for n in self._after)
         self.name = f"tuple[{', '.join(names)}]" if names else "tuple[()]"
+        if middle is None and before and all(n.fast is not None for n in before):
+            self.fast = GenericAlias(tuple, tuple(n.fast for n in before))
 
     def _nodes(self, length: int) -> list[Node] | None:
         spare = length - len(self._before) - len(self._after)

@@ -21,6 +21,7 @@ from turbolift.contract.containers import VariadicTupleNode
 from turbolift.contract.hints import Scope
 from turbolift.contract.jsontext import Payload
 from turbolift.contract.mappings import DictNode
+from turbolift.contract.quick import QuickCodec
 from turbolift.contract.scalars import StrNode
 from turbolift.contract.schema import PYTHON_TYPE, Defs, digest_of
 from turbolift.errors import DecodeError, EncodeError, UnsupportedTypeError
@@ -101,6 +102,11 @@ class Contract:
     @functools.cached_property
     def digest(self) -> str:
         return digest_of(self.parameters, self.result)
+
+    @functools.cached_property
+    def quick(self) -> QuickCodec:
+        """The same codec from values to text and back, for what is usual."""
+        return QuickCodec(self.signature, self._nodes, self._result, by_name=self._by_name)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, object]:
         """Return the arguments by parameter name, as given: what is left to its default is left out.

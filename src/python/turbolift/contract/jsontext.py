@@ -4,13 +4,15 @@
 
 The standard library's ``json`` is the carrier: it keeps ints of any size, -0.0, the order of keys and lone
 surrogates. It is also lax (NaN literals, doubled keys, keys that become strings), which this module is not.
+Where msgspec is installed it is asked first: what it takes or gives is used only where both would do the same,
+and whatever is wrong, or only may be, is left to ``json``, which also says where.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -44,6 +46,15 @@ def dumps(tree: Any) -> bytes:
     Raises EncodeError for anything else, for NaN and infinities, and for more than MAX_DEPTH (+16) levels.
     """
     _check(tree)
+    quick = quick_encoder()
+    if quick is not None:
+        try:
+            found = quick(tree)
+        except Exception:  # a lone surrogate, a very long int: the carrier knows what to do
+            found = None
+        # msgspec writes NaN and infinities as null.
+        if found is not None and found.isascii() and b"null" not in found:
+            return found
     try:
         return _ENCODER.encode(tree).encode("ascii")
     except ValueError as error:  # NaN, infinities, an int beyond sys.set_int_max_str_digits
@@ -53,6 +64,34 @@ def dumps(tree: Any) -> bytes:
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=True, check_circular=False, allow_nan=False, separators=(",", ":"))
+
+
+class _Quick:
+    """msgspec, from the first text on: importing it is dear where nothing is ever sent."""
+
+    encode: Callable[[Any], bytes] | None = None
+    decode: Callable[[bytes | bytearray], Any] | None = None
+    is_loaded = False
+
+    @classmethod
+    def load(cls) -> None:
+        cls.is_loaded = True
+        try:
+            import msgspec
+        except ImportError:
+            return
+        cls.encode = msgspec.json.Encoder().encode
+        cls.decode = msgspec.json.Decoder().decode
+
+
+def quick_encoder() -> Callable[[Any], bytes] | None:
+    """Return msgspec's encoder, or None where msgspec is not installed.
+
+    It writes a tree as ``dumps`` does, but for letters beyond ASCII, and it takes more than JSON.
+    """
+    if not _Quick.is_loaded:
+        _Quick.load()
+    return _Quick.encode
 
 
 def _check(tree: Any) -> None:
@@ -89,8 +128,14 @@ def loads(data: bytes | bytearray | memoryview | str) -> Any:
 
     Refused: NaN and Infinity literals, an object with the same key twice, more than MAX_DEPTH (+16) levels.
     """
+    if not isinstance(data, str):
+        if isinstance(data, memoryview):
+            data = bytes(data)
+        found = _loads_quickly(data)
+        if found is not None:
+            return found[0]
     try:
-        text = data if isinstance(data, str) else bytes(data).decode("utf-8")
+        text = data if isinstance(data, str) else data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise DecodeError(f"not JSON: not UTF-8 at byte {error.start}") from None
     if text.count("[") + text.count("{") > _TEXT_DEPTH:
@@ -105,6 +150,44 @@ def loads(data: bytes | bytearray | memoryview | str) -> Any:
         raise DecodeError(f"not JSON: {error}") from None
     except RecursionError:
         raise DecodeError("not JSON: nested too deeply") from None
+
+
+def _loads_quickly(data: bytes | bytearray) -> tuple[Any] | None:
+    """Return the tree in a tuple, or None where it is not sure that the strict reading gives the same."""
+    if not _Quick.is_loaded:
+        _Quick.load()
+    decode = _Quick.decode
+    if decode is None:
+        return None
+    if data.count(b"[") + data.count(b"{") > _TEXT_DEPTH and _depth(data) > _TEXT_DEPTH:
+        return None
+    try:
+        tree = decode(data)
+    except Exception:
+        return None
+    # Each key has a colon; where there are as many keys in the tree, none was there twice.
+    colons = data.count(b":")
+    if colons > 1:
+        keys = _keys(tree, colons)
+        if keys != colons and keys != _STRING.sub(b"", data).count(b":"):
+            return None
+    return (tree,)
+
+
+def _keys(tree: Any, most: int) -> int:
+    """Count the keys of all objects in `tree`, of which there can be at most `most`."""
+    count = 0
+    level = [tree] if type(tree) is dict or type(tree) is list else []
+    while level and count < most:
+        deeper: list[Any] = []
+        for item in level:
+            inside: Any = item
+            if type(item) is dict:
+                count += len(item)
+                inside = item.values()
+            deeper.extend([inner for inner in inside if type(inner) is dict or type(inner) is list])
+        level = deeper
+    return count
 
 
 class _Refused(Exception):
@@ -147,7 +230,11 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 
 def _check_depth(text: str) -> None:
-    # At C speed: take out the strings, keep the brackets, and sum them up as +1 and -1.
-    brackets = _STRING.sub(b"", text.encode("utf-8", "surrogatepass")).translate(_STEPS, _NOT_BRACKETS)
-    if max(accumulate(memoryview(brackets).cast("b")), default=0) > _TEXT_DEPTH:
+    if _depth(text.encode("utf-8", "surrogatepass")) > _TEXT_DEPTH:
         raise DecodeError(f"not JSON: nested more than {_TEXT_DEPTH} levels deep")
+
+
+def _depth(data: bytes | bytearray) -> int:
+    # At C speed: take out the strings, keep the brackets, and sum them up as +1 and -1.
+    brackets = _STRING.sub(b"", data).translate(_STEPS, _NOT_BRACKETS)
+    return max(accumulate(memoryview(brackets).cast("b")), default=0)

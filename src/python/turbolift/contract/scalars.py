@@ -41,6 +41,7 @@ def check_text(text: str) -> str:
 class NoneNode(Node):
     name = "None"
     types = (type(None),)
+    fast = type(None)
     kinds = frozenset({"null"})
 
     def encode(self, value: Any, run: EncodeRun, depth: int) -> Any:
@@ -60,6 +61,7 @@ class NoneNode(Node):
 class BoolNode(Node):
     name = "bool"
     types = (bool,)
+    fast = bool
     kinds = frozenset({"bool"})
 
     def encode(self, value: Any, run: EncodeRun, depth: int) -> Any:
@@ -82,6 +84,7 @@ class IntNode(Node):
     name = "int"
     types = (int,)
     promoted = (bool,)
+    fast = int
     kinds = frozenset({"int"})
     weak = frozenset({"bool", "str"})
 
@@ -120,6 +123,7 @@ class FloatNode(Node):
     name = "float"
     types = (float,)
     promoted = (int, bool)
+    fast = int | float
     kinds = frozenset({"float"})
     weak = frozenset({"int", "bool", "str"})
 
@@ -151,7 +155,10 @@ class FloatNode(Node):
 
     def encode_many(self, values: Any, run: EncodeRun, depth: int) -> list[Any]:
         items = [*values]
-        if {*map(type, items)} == {float} and all(map(isfinite, items)):
+        # A sum is finite only where all of it is; of large numbers it may not be even then.
+        if [*map(type, items)].count(float) == len(items) and (
+            isfinite(sum(items)) or all(map(isfinite, items))
+        ):
             return items
         return super().encode_many(items, run, depth)
 
@@ -206,6 +213,7 @@ class ComplexNode(Node):
 class StrNode(Node):
     name = "str"
     types = (str,)
+    fast = str
     kinds = frozenset({"str"})
 
     def encode(self, value: Any, run: EncodeRun, depth: int) -> Any:

@@ -29,7 +29,7 @@ from turbolift.contract.codec import (
 )
 from turbolift.contract.jsontext import MAX_DEPTH
 from turbolift.contract.records import RecordNode
-from turbolift.contract.scalars import IntNode, StrNode, check_text, int_from_text, int_to_tree
+from turbolift.contract.scalars import IntNode, NoneNode, StrNode, check_text, int_from_text, int_to_tree
 from turbolift.contract.schema import PYTHON_TYPE, Defs
 
 
@@ -288,7 +288,13 @@ def union(members: list[Node]) -> Node:
             unique.append(member)
     plain = {t for member in unique if isinstance(member, StrNode | IntNode) for t in member.types or ()}
     unique = [m for m in unique if not (isinstance(m, LiteralNode) and set(m.types or ()) <= plain)]
-    return unique[0] if len(unique) == 1 else UnionNode(unique)
+    if len(unique) == 1:
+        return unique[0]
+    node = UnionNode(unique)
+    inner = [member for member in unique if not isinstance(member, NoneNode)]
+    if len(inner) == 1 and inner[0].fast is not None and not isinstance(inner[0], UnionNode):
+        node.fast = inner[0].fast | None
+    return node
 
 
 def same_type(a: Any, b: Any) -> bool:

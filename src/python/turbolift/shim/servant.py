@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from turbolift.contract import Payload
 from turbolift.errors import DecodeError, EncodeError
 from turbolift.shim.load import Served
 from turbolift.shim.purity import pure_call
-from turbolift.wire import PROBLEM, Problem, decode_body, encode_body, encode_exception
+from turbolift.wire import JSON, PROBLEM, Problem, decode_body, encode_body, encode_exception
 
 Buffer = bytes | bytearray | memoryview
 
@@ -28,6 +29,9 @@ class Answer(NamedTuple):
     headers: Mapping[str, str]
     body: Sequence[Buffer]
     outcome: str
+
+
+_JSON_HEADERS = MappingProxyType({"Content-Type": JSON})
 
 
 def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Answer:
@@ -42,6 +46,7 @@ class Servant:
 
     def __init__(self, served: Served) -> None:
         self.contract = served.contract
+        self._quick = served.contract.quick
         self.identity = served.identity
         self.fn = served.function.local
         self.pure = served.function.options.pure
@@ -81,6 +86,10 @@ class Servant:
         return self._result(result)
 
     def _arguments(self, content_type: str, body: Buffer) -> tuple[tuple[Any, ...], dict[str, Any]] | Answer:
+        if content_type == JSON and not isinstance(body, memoryview):
+            quick = self._quick.arguments(body)
+            if quick is not None:
+                return (), quick
         try:
             tree, parts = decode_body(content_type, body)
         except DecodeError as error:
@@ -101,6 +110,9 @@ class Servant:
         )
 
     def _result(self, value: Any) -> Answer:
+        text = self._quick.returned(value)
+        if text is not None:
+            return Answer(200, _JSON_HEADERS, [text], "ok")
         try:
             payload = self.contract.encode_result(value)
             content_type, body = encode_body({"result": payload.json}, payload.parts)
