@@ -49,7 +49,7 @@ def start(deployment: Any, signer: Signer) -> Start:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be reached is tried again, for less long than usual."""
-    monkeypatch.setattr(client._default_caller(), "policy", client.Policy(refused=0.2))
+    monkeypatch.setattr(client.default_caller(), "policy", client.Policy(refused=0.2))
 
 
 def wait_for(condition: Callable[[], Any]) -> None:

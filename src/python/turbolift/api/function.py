@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
     from turbolift.api.mapping import MapResults
     from turbolift.api.platforms import Platform
+    from turbolift.client import Caller
     from turbolift.contract import Contract
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class _Client:
+    """The calling side, once it was needed: an import statement costs a little each time."""
+
+    caller: Callable[[], Caller] | None = None
 
 
 class DistributedFunction(Generic[P, R]):
@@ -221,8 +228,11 @@ class DistributedFunction(Generic[P, R]):
                 "(__main__), so it has no importable name to be deployed under: move it into a module and "
                 "import it from there"
             )
-        from turbolift.client import call
+        if _Client.caller is None:
+            from turbolift.client import default_caller
 
+            _Client.caller = default_caller
+        call = _Client.caller().call
         return cast("R", await call(self.identity, self.contract, args, kwargs, **self._overrides))
 
     def __set_name__(self, owner: type, name: str) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "RouteTable",
     "aclose",
     "call",
+    "default_caller",
     "default_transport",
     "parse_table",
     "run_blocking",
@@ -42,7 +43,7 @@ _caller: Caller | None = None
 _abandoned: list[Caller] = []
 
 
-def _default_caller() -> Caller:
+def default_caller() -> Caller:
     """Return this process's caller. A forked child makes its own: connections cannot be shared."""
     global _caller
     if _caller is None:
@@ -83,7 +84,7 @@ async def call(
     idempotent: bool | None = None,
 ) -> Any:
     """Call `function` (an identity) by the route table of this process; see ``Caller.call``."""
-    return await _default_caller().call(
+    return await default_caller().call(
         function, contract, args, kwargs, timeout=timeout, idempotent=idempotent
     )
 

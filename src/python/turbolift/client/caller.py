@@ -81,11 +81,12 @@ class Caller:
     def __init__(
         self,
         transport: Transport,
-        tables: Callable[[], RouteTable] = SOURCE.table,
+        tables: Callable[[], RouteTable] | None = None,
         policy: Policy | None = None,
     ) -> None:
         self.transport = transport
-        self.tables = tables
+        self.tables = tables or SOURCE.table
+        self._recent = tables or SOURCE.recent
         self.policy = policy or Policy()
 
     async def call(
@@ -103,7 +104,7 @@ class Caller:
         `timeout` (seconds; None for none) and `idempotent` override the route's. A deadline inherited from
         the call that is being served here always holds.
         """
-        route = self.tables().route(function)
+        route = self._recent().route(function)
         seconds = route.timeout if timeout is ... else timeout
         deadline = current_deadline()
         if seconds is not None:
@@ -330,7 +331,7 @@ def _identifiers() -> tuple[str, str]:
     parent = current_trace()
     if parent is not None:
         return new_traceparent(parent), f"{random.getrandbits(128):032x}"
-    digits = f"{random.getrandbits(320):080x}"
+    digits = random.randbytes(40).hex()
     return f"00-{digits[:32]}-{digits[32:48]}-01", digits[48:]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Generic, TypeVar
-from weakref import WeakKeyDictionary
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 T = TypeVar("T")
 
@@ -22,13 +22,21 @@ class PerLoop(Generic[T]):
         self._closers: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = (
             WeakKeyDictionary()
         )
+        self._last: tuple[ReferenceType[asyncio.AbstractEventLoop], T] | None = None
 
     def __iter__(self) -> Iterator[T]:
         return iter(list(self._mine.values()))
 
     def known(self) -> T | None:
         """Return what the running loop has already."""
-        return self._mine.get(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        last = self._last
+        if last is not None and last[0]() is loop:
+            return last[1]
+        found = self._mine.get(loop)
+        if found is not None:
+            self._last = ref(loop), found
+        return found
 
     async def get(self) -> T:
         """Return what belongs to the running loop."""
@@ -52,6 +60,7 @@ class PerLoop(Generic[T]):
         try:
             yield
         finally:
+            self._last = None
             found = self._mine.pop(loop, None)
             if found is not None:
                 await self._close(found)

@@ -15,7 +15,7 @@ from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
 from turbolift.shim.metrics import Metrics
 from turbolift.shim.runners import Buffer, Runner
-from turbolift.shim.servant import Answer, problem_answer
+from turbolift.shim.servant import USUAL, Answer, problem_answer
 from turbolift.wire import (
     CONTRACT,
     DEADLINE,
@@ -36,7 +36,7 @@ def _served(
     content_type: str,
     body: Buffer,
     deadline: float | None,
-    traceparent: str | None,
+    traceparent: str | bytes | None,
 ) -> Answer:
     serving(deadline, traceparent)
     return run(content_type, body)
@@ -58,8 +58,15 @@ class Dispatcher:
         self.timeout = served.function.options.timeout
         self.max_payload = served.function.options.max_payload
         self._headers = {VERSION: version} if version else {}
+        self.usual: Mapping[str, str] = {**USUAL, **self._headers}
+        """The headers of a result without raw parts: always this very mapping."""
         self._inline = getattr(runner, "inline", None)
         self._digest = served.contract.digest
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether calls are run one after the other, without waiting for anything."""
+        return self._inline is not None
 
     def at_once(self, headers: Mapping[str, str], body: Buffer) -> Answer | None:
         """Answer a call of the function served here, if it needs no waiting: the same as ``dispatch``, but for its
@@ -67,28 +74,50 @@ class Dispatcher:
 
         None: nothing was done, ``dispatch`` it.
         """
+        theirs = headers.get(CONTRACT)
+        if self._inline is None or (theirs is not None and theirs != self._digest):
+            return None
+        given = headers.get(DEADLINE)
+        try:
+            remaining = self.timeout if given is None else parse_deadline(given)
+        except ValueError:
+            return None
+        return self.inline(
+            headers.get("Content-Type", ""),
+            body,
+            remaining,
+            headers.get(TRACEPARENT),
+            headers.get(IDEMPOTENCY_KEY),
+        )
+
+    def inline(
+        self,
+        content_type: str,
+        body: Buffer,
+        remaining: float | None,
+        trace: str | bytes | None,
+        key: str | bytes | None,
+    ) -> Answer | None:
+        """Answer a call whose contract is ours and whose deadline is `remaining` seconds from now, if it needs no
+        waiting; None where it does.
+        """
         run = self._inline
         if run is None or not self.gate.is_open() or LOGGER.isEnabledFor(logging.DEBUG):
             return None
-        theirs = headers.get(CONTRACT)
-        if theirs is not None and theirs != self._digest:
-            return None
         started = time.monotonic()
-        try:
-            deadline = self._deadline(headers, started)
-        except ValueError:
-            return None
+        deadline = None if remaining is None else started + remaining
         # As in a task, what the function does to the context is gone after it.
-        answer = contextvars.copy_context().run(
-            _served, run, headers.get("Content-Type", ""), body, deadline, headers.get(TRACEPARENT)
-        )
+        answer = contextvars.copy_context().run(_served, run, content_type, body, deadline, trace)
         seconds = time.monotonic() - started
-        self.metrics.observe(answer.outcome, seconds)
-        if answer.outcome != "ok":
-            self._note(answer.outcome, seconds, headers)
+        outcome = answer.outcome
+        self.metrics.observe(outcome, seconds)
+        if outcome != "ok":
+            self._note(outcome, seconds, _text(key), _text(trace))
         return self._completed(answer)
 
     def _completed(self, answer: Answer) -> Answer:
+        if answer.headers is USUAL:
+            return Answer(200, self.usual, answer.body, "ok")
         headers = self._headers
         if not headers:
             return answer
@@ -107,18 +136,18 @@ class Dispatcher:
             seconds = time.monotonic() - started
             self.metrics.observe(outcome, seconds)
             if outcome != "ok" or LOGGER.isEnabledFor(logging.DEBUG):
-                self._note(outcome, seconds, headers)
+                self._note(outcome, seconds, headers.get(IDEMPOTENCY_KEY), headers.get(TRACEPARENT))
         return self._completed(answer)
 
-    def _note(self, outcome: str, seconds: float, headers: Mapping[str, str]) -> None:
+    def _note(self, outcome: str, seconds: float, key: str | None, trace: str | None) -> None:
         log(
             logging.DEBUG if outcome == "ok" else logging.INFO,
             "call",
             function=self.served.identity,
             outcome=outcome,
             ms=round(seconds * 1000, 3),
-            key=headers.get(IDEMPOTENCY_KEY),
-            traceparent=headers.get(TRACEPARENT),
+            key=key,
+            traceparent=trace,
         )
 
     def too_large(self, size: int | None) -> Answer:
@@ -213,3 +242,7 @@ class Dispatcher:
             return problem_answer(
                 Problem("deadline", f"no result after {spent:.3f} s, when the deadline passed")
             )
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode("ascii") if isinstance(value, bytes) else value

@@ -31,7 +31,8 @@ class Answer(NamedTuple):
     outcome: str
 
 
-_JSON_HEADERS = MappingProxyType({"Content-Type": JSON})
+USUAL: Mapping[str, str] = MappingProxyType({"Content-Type": JSON})
+"""The headers of a result without raw parts: always this very mapping."""
 
 
 def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Answer:
@@ -112,7 +113,7 @@ class Servant:
     def _result(self, value: Any) -> Answer:
         text = self._quick.returned(value)
         if text is not None:
-            return Answer(200, _JSON_HEADERS, [text], "ok")
+            return Answer(200, USUAL, [text], "ok")
         try:
             payload = self.contract.encode_result(value)
             content_type, body = encode_body({"result": payload.json}, payload.parts)
@@ -120,4 +121,4 @@ class Servant:
             return problem_answer(
                 Problem("invalid-result", f"what the function returned: {error}", {"path": error.path})
             )
-        return Answer(200, {"Content-Type": content_type}, body, "ok")
+        return Answer(200, USUAL if content_type is JSON else {"Content-Type": content_type}, body, "ok")

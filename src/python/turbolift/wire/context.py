@@ -17,13 +17,14 @@ class _Span:
 
     __slots__ = ("_name", "_parent")
 
-    def __init__(self, parent: str | None) -> None:
+    def __init__(self, parent: str | bytes | None) -> None:
         self._parent = parent
         self._name: str | None = None
 
     def name(self) -> str:
         if self._name is None:
-            self._name = new_traceparent(self._parent)
+            parent = self._parent
+            self._name = new_traceparent(parent.decode("ascii") if isinstance(parent, bytes) else parent)
         return self._name
 
 
@@ -42,7 +43,7 @@ def current_trace() -> str | None:
     return trace.name() if type(trace) is _Span else trace  # type: ignore[return-value]
 
 
-def serving(deadline: float | None, traceparent: str | None) -> None:
+def serving(deadline: float | None, traceparent: str | bytes | None) -> None:
     """From here on in this context, a call is served that has this deadline and came with this ``traceparent``."""
     _deadline.set(deadline)
     _trace.set(_Span(traceparent))

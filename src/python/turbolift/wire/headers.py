@@ -14,6 +14,11 @@ VERSION = "Turbolift-Version"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 TRACEPARENT = "traceparent"
 
+PIPELINE = "Turbolift-Pipeline"
+"""In an answer: calls of this function are answered one after the other, without waiting for anything, so that many
+may be sent ahead on one connection and none waits longer for it. An option of the connection, not of the message.
+"""
+
 PREFIX = "/v1/functions/"
 
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?\Z")

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from turbolift.wire.headers import CONTRACT, DEADLINE, IDEMPOTENCY_KEY, TRACEPARENT
+from turbolift.wire.headers import CONTRACT, DEADLINE, IDEMPOTENCY_KEY, PIPELINE, TRACEPARENT
 
 HEAD_LIMIT = 32 * 1024
 """Bytes that a head may have."""
@@ -42,6 +42,47 @@ _OURS = re.compile(
     rb"Host: [!-~]+\r\nContent-Type: ([!-~]+)\r\nTurbolift-Contract: ([!-~]+)\r\ntraceparent: ([!-~]+)\r\n"
     rb"Idempotency-Key: ([!-~]+)\r\nTurbolift-Deadline: ([!-~]+)\r\nContent-Length: ([0-9]{1,15})"
 )
+
+
+# What differs from one of our calls to the next on a connection.
+_REST = re.compile(
+    rb"([!-~]+)\r\nIdempotency-Key: ([!-~]+)\r\nTurbolift-Deadline: (none|[0-9]{1,12}(?:\.[0-9]{1,12})?)\r\n"
+    rb"Content-Length: ([0-9]{1,15})\r\n\r\n"
+)
+_VARIES = b"\r\ntraceparent: "
+
+
+class OurCall(NamedTuple):
+    """A call as turbolift's client writes it, after another one of the same form. ``start`` and ``end``: where its
+    body is. ``remaining``: seconds until its deadline, or None.
+    """
+
+    start: int
+    end: int
+    remaining: float | None
+    trace: bytes
+    key: bytes
+
+
+def common_start(data: bytes, at: int, end: int) -> bytes:
+    """Return what a call that ``our_call`` has read, from its first line at `at` to `end`, shares with the next ones:
+    everything before what differs from call to call.
+    """
+    return data[at : data.index(_VARIES, at, end) + len(_VARIES)]
+
+
+def next_call(data: bytes, at: int, common: bytes) -> OurCall | None:
+    """Return the call at `at`, where it starts as an earlier one (``common_start``) and is of the same form."""
+    if not data.startswith(common, at):
+        return None
+    found = _REST.match(data, at + len(common))
+    if found is None:
+        return None
+    start = found.end()
+    if start - at >= LINE_LIMIT:
+        return None
+    trace, key, remaining, size = found.groups()
+    return OurCall(start, start + int(size), None if remaining == b"none" else float(remaining), trace, key)
 
 
 class CallHead(NamedTuple):
@@ -129,6 +170,9 @@ def _fields(text: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield name.lower(), value.strip(b" \t")
 
 
+_PIPELINE = PIPELINE.lower().encode()
+
+
 class BadAnswerError(Exception):
     """What came is no HTTP answer, or one that cannot be trusted."""
 
@@ -144,6 +188,10 @@ class AnswerHeaders(Mapping[str, str]):
     def __getitem__(self, name: str) -> str:
         return self._fields[name.lower()]
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, or `default`; as of any mapping, without its detour by an exception."""
+        return self._fields.get(name.lower(), default)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
 
@@ -153,7 +201,7 @@ class AnswerHeaders(Mapping[str, str]):
 
 class AnswerHead(NamedTuple):
     """The head of an answer. ``size``: bytes of the body; None where it ends with the connection; ``chunked``:
-    it says so itself. ``close``: the connection ends after it.
+    it says so itself. ``close``: the connection ends after it. ``pipelines``: requests may be sent ahead of answers.
     """
 
     status: int
@@ -161,6 +209,7 @@ class AnswerHead(NamedTuple):
     size: int | None
     chunked: bool
     close: bool
+    pipelines: bool = False
 
 
 def read_answer(head: bytes) -> AnswerHead:
@@ -196,7 +245,8 @@ def read_answer(head: bytes) -> AnswerHead:
         return AnswerHead(status, AnswerHeaders(headers), None, True, close)
     if not sizes:
         return AnswerHead(status, AnswerHeaders(headers), None, False, True)
-    return AnswerHead(status, AnswerHeaders(headers), int(sizes.pop()), False, close)
+    pipelines = not close and _PIPELINE in options and PIPELINE.lower() in headers
+    return AnswerHead(status, AnswerHeaders(headers), int(sizes.pop()), False, close, pipelines)
 
 
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,12})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\Z")

@@ -1,16 +1,26 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One connection to an endpoint: one request at a time, and its answer read whole."""
+"""One connection to an endpoint: requests, one at a time or ahead of the answers to others, and answers read whole."""
 
 from __future__ import annotations
 
 import asyncio
 import select
+import time
+from collections import deque
 from collections.abc import Sequence
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from turbolift.client.transport import AnswerTooLargeError, BrokenError, Buffer, LateError, Response
+from turbolift.client.transport import (
+    AnswerTooLargeError,
+    BrokenError,
+    Buffer,
+    LateError,
+    NotSentError,
+    Response,
+)
 from turbolift.wire.http1 import HEAD_LIMIT, AnswerHead, BadAnswerError, Chunks, read_answer
 from turbolift.wire.receive import DIRECT, Body, BodyReader
 
@@ -35,9 +45,10 @@ class State(Enum):
 
 
 class Connection(asyncio.Protocol):
-    """A protocol that sends requests.
+    """A protocol that sends requests, and gives each answer to the oldest of those that wait for one.
 
-    Attributes, in ``time.monotonic`` seconds: ``used`` (when it was released), ``deadline`` (of its request).
+    Attributes: ``used`` (when it was released, ``time.monotonic`` seconds), ``pipelines`` (the server has said that
+    requests may be sent ahead).
     """
 
     # A server's heads differ in little: what was read once is not read again.
@@ -49,9 +60,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._state = State.IDLE
         self._pending = b""
-        self._answer: asyncio.Future[Response] | None = None
+        # Of each request that waits for its answer: that, the bytes it may have, and the deadline.
+        self._slots: deque[tuple[asyncio.Future[Response], int, float | None]] = deque()
         self._go: asyncio.Future[bool] | None = None
-        self._limit = 0
         self._head: AnswerHead | None = None
         self._body: Body | None = None
         self._chunks: Chunks | None = None
@@ -61,14 +72,28 @@ class Connection(asyncio.Protocol):
         self._poll.register(sock.fileno(), select.POLLIN)
         self._closed: asyncio.Future[None] = loop.create_future()
         self.used = 0.0
-        self.deadline: float | None = None
+        self.pipelines = False
 
     # For the pool.
 
     @property
     def reusable(self) -> bool:
-        """Whether another request can be sent, as far as is known."""
+        """Whether another request can be sent when there is none, as far as is known."""
         return self._state is State.IDLE and self._reusable
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is closed."""
+        return self._state is State.OVER
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that wait for their answers."""
+        return len(self._slots)
+
+    def has_room(self, depth: int) -> bool:
+        """Whether another request can be sent, with at most `depth` in flight, as far as is known."""
+        return self._reusable and len(self._slots) < depth and self._state is not State.OVER
 
     def silent(self) -> bool:
         """Whether the system has nothing to read: no end of the connection either, which the loop may not have
@@ -77,24 +102,25 @@ class Connection(asyncio.Protocol):
         return not self._poll.poll(0)
 
     def exchange(
-        self, head: bytes, body: Sequence[Buffer], size: int, limit: int
+        self, head: bytes, body: Sequence[Buffer], size: int, limit: int, deadline: float | None
     ) -> asyncio.Future[Response]:
         """Send a request, and return the future of its answer, which has a body of at most `limit` bytes."""
-        answer = self._expect(limit)
+        answer = self._expect(limit, deadline)
         if size <= JOINED:
-            self._write(b"".join((head, *body)))
+            if self._transport is not None:
+                self._transport.write(head + body[0] if len(body) == 1 else b"".join((head, *body)))
         else:
             self._write(head)
             self._send_body(body)
         return answer
 
     async def exchange_large(
-        self, head: bytes, body: Sequence[Buffer], limit: int, patience: float
+        self, head: bytes, body: Sequence[Buffer], limit: int, deadline: float | None, patience: float
     ) -> asyncio.Future[Response]:
         """Send a head that asks (``Expect: 100-continue``), and the body if it is wanted, or nothing is heard for
         `patience` seconds.
         """
-        answer = self._expect(limit)
+        answer = self._expect(limit, deadline)
         self._go = self._loop.create_future()
         self._large = True
         self._write(head)
@@ -122,9 +148,28 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
         return self._closed
 
-    def late(self) -> None:
-        """The deadline has passed."""
-        self._fail(LateError())
+    def retire(self) -> None:
+        """Send no more on it, and close it as soon as nobody waits for an answer."""
+        self._reusable = False
+        self._close_if_left()
+
+    def end_late(self, now: float) -> float:
+        """End the requests whose deadline has passed; return the first deadline of the others, or infinity."""
+        first = inf
+        late = False
+        for answer, _, deadline in self._slots:
+            if deadline is None or answer.done():
+                continue
+            if deadline > now:
+                first = min(first, deadline)
+                continue
+            answer.set_exception(LateError())
+            late = True
+        if late:
+            if self._go is not None and not self._go.done():
+                self._go.set_result(False)
+            self.retire()
+        return first
 
     def leave(self) -> None:
         """In a forked child: give the descriptor up without touching the connection, which is the parent's."""
@@ -137,11 +182,14 @@ class Connection(asyncio.Protocol):
 
     # Sending.
 
-    def _expect(self, limit: int) -> asyncio.Future[Response]:
-        self._state = State.HEAD
-        self._limit = limit
+    def _expect(self, limit: int, deadline: float | None) -> asyncio.Future[Response]:
+        if self._state is State.IDLE:
+            self._state = State.HEAD
         self._large = False
-        self._answer = answer = self._loop.create_future()
+        answer: asyncio.Future[Response] = self._loop.create_future()
+        self._slots.append((answer, limit, deadline))
+        if self._state is State.OVER:
+            self._settle(BrokenError("the server closed it"))
         return answer
 
     def _write(self, data: Buffer) -> None:
@@ -167,8 +215,8 @@ class Connection(asyncio.Protocol):
             assert self._body is not None
             taken = self._body.put(data)
             if self._body.got == self._body.size:
-                self._surplus(data[taken:])
                 self.body_received()
+                self._go_on(data[taken:])
         elif self._state is State.CHUNKS:
             self._read_chunks(data)
         elif self._state is State.END:
@@ -216,8 +264,12 @@ class Connection(asyncio.Protocol):
                 return
             data = data[end + 4 :]
             if head.status >= 200:
-                self._begin(head, data)
-                return
+                rest = self._begin(head, data)
+                if not rest or self._state is not State.HEAD:
+                    self._surplus(rest)
+                    return
+                data = rest
+                continue
             if head.status == 101:
                 self._fail(BrokenError("the server switches to a protocol that was not asked for"))
                 return
@@ -225,6 +277,13 @@ class Connection(asyncio.Protocol):
                 self._go.set_result(True)
             if not data:
                 return
+
+    def _go_on(self, rest: bytes) -> None:
+        """Read on after a body."""
+        if rest and self._state is State.HEAD:
+            self._read(rest)
+        else:
+            self._surplus(rest)
 
     def _head_of(self, text: bytes) -> AnswerHead:
         head = self._heads.get(text)
@@ -235,8 +294,8 @@ class Connection(asyncio.Protocol):
             self._heads[text] = head
         return head
 
-    def _begin(self, head: AnswerHead, rest: bytes) -> None:
-        """Begin the body that has the head `head`, with its first bytes."""
+    def _begin(self, head: AnswerHead, rest: bytes) -> bytes:
+        """Begin the body that has the head `head`, with its first bytes; return what comes after it."""
         self._head = head
         if self._go is not None and not self._go.done():
             self._go.set_result(False)
@@ -246,19 +305,23 @@ class Connection(asyncio.Protocol):
             self._state = State.CHUNKS if head.chunked else State.END
             if rest:
                 self.data_received(rest)
-        elif size > self._limit:
-            self._fail(AnswerTooLargeError(self._limit, size))
-        elif len(rest) >= size:
-            if len(rest) == size:
-                self._finish(rest)
-            else:
-                self._surplus(rest[size:])
-                self._finish(rest[:size])
-        else:
-            self._body = Body(size, rest)
-            self._state = State.BODY
-            if size - len(rest) >= DIRECT and self._transport is not None:
-                self._transport.set_protocol(BodyReader(self, self._transport, self._body))
+            return b""
+        limit = self._slots[0][1]
+        got = len(rest)
+        if size > limit:
+            self._fail(AnswerTooLargeError(limit, size))
+            return b""
+        if got == size:
+            self._finish(rest)
+            return b""
+        if got > size:
+            self._finish(rest[:size])
+            return rest[size:]
+        self._body = Body(size, rest)
+        self._state = State.BODY
+        if size - got >= DIRECT and self._transport is not None:
+            self._transport.set_protocol(BodyReader(self, self._transport, self._body))
+        return b""
 
     def _read_chunks(self, data: bytes) -> None:
         assert self._chunks is not None
@@ -268,12 +331,13 @@ class Connection(asyncio.Protocol):
             self._fail(BrokenError(f"the answer is broken: {error}"))
             return
         if self._check(len(self._chunks.data), None) and self._chunks.done:
-            self._surplus(rest)
             self._finish(bytes(self._chunks.data))
+            self._go_on(rest)
 
     def _check(self, got: int, size: int | None) -> bool:
-        if got > self._limit:
-            self._fail(AnswerTooLargeError(self._limit, size))
+        limit = self._slots[0][1]
+        if got > limit:
+            self._fail(AnswerTooLargeError(limit, size))
             return False
         return True
 
@@ -283,22 +347,40 @@ class Connection(asyncio.Protocol):
         self._finish(self._body.whole())
 
     def _surplus(self, rest: bytes) -> None:
-        """A server that says more than its answer is not asked again."""
+        """A server that says more than its answers is not asked again."""
         if rest:
-            self._reusable = False
+            self.retire()
 
     def _finish(self, body: bytes | bytearray) -> None:
-        head, answer = self._head, self._answer
+        head = self._head
         assert head is not None
+        slots = self._slots
+        answer = slots.popleft()[0]
         if self._state is not State.OVER:
-            self._state = State.IDLE
-        self._head = self._body = self._chunks = self._answer = None
+            if slots:
+                self._state = State.HEAD
+            else:
+                self._state = State.IDLE
+                self.used = time.monotonic()
+        self._head = self._body = self._chunks = None
+        if head.pipelines:
+            self.pipelines = True
         if head.close or (
             self._large and self._transport is not None and self._transport.get_write_buffer_size()
         ):
             self._reusable = False  # the answer came before the request was sent
-        if answer is not None and not answer.done():
+        if not answer.done():
             answer.set_result(Response(head.status, head.headers, cast("bytes", body)))
+        if head.close and slots:
+            # Where a server has said so, it reads no more after this answer: what was sent ahead has not run.
+            said = head.size is not None or head.chunked
+            self._settle(NotSentError("the server was closing it") if said else BrokenError(_reason(None)))
+        if not self._reusable:
+            self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        if self._transport is not None and all(answer.done() for answer, _, _ in self._slots):
+            self._transport.abort()
 
     def _fail(self, error: Exception) -> None:
         self._reusable = False
@@ -307,11 +389,18 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _settle(self, error: Exception) -> None:
+        """Give the oldest request `error`, and the others their own; none gets an answer any more."""
         if self._go is not None and not self._go.done():
             self._go.set_result(False)
-        answer, self._answer = self._answer, None
-        if answer is not None and not answer.done():
-            answer.set_exception(error)
+        slots = self._slots
+        while slots:
+            answer = slots.popleft()[0]
+            if not answer.done():
+                answer.set_exception(error)
+            if not isinstance(error, (NotSentError, BrokenError)):
+                error = BrokenError("it was closed for what another answer was like")
+        if self._state is not State.OVER:
+            self._state = State.IDLE
 
 
 def _reason(error: Exception | None) -> str:

@@ -22,6 +22,11 @@ first.
 CONNECTIONS = 128
 """Calls in flight to one endpoint from one loop; more wait here, where waiting is cheap."""
 
+AHEAD = 16
+"""Requests in flight on one connection, where the server invites to send ahead; with more, another one is used as
+well, which may lead to another replica.
+"""
+
 _FRESH = 0.001
 
 
@@ -34,6 +39,7 @@ class Pool:
         self.name = endpoint.name
         self._idle: list[Connection] = []
         self._taken: set[Connection] = set()
+        self._shared: list[Connection] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._places = CONNECTIONS
         self.used = time.monotonic()
@@ -41,7 +47,20 @@ class Pool:
     @property
     def busy(self) -> int:
         """Calls in flight and waiting."""
-        return CONNECTIONS - self._places + len(self._waiting)
+        ahead = sum(connection.in_flight for connection in self._shared)
+        return CONNECTIONS - self._places + len(self._waiting) + ahead
+
+    def shared(self) -> Connection | None:
+        """Return a connection on which a request can be sent ahead, or None; it is not given back."""
+        for connection in self._shared:
+            if connection.has_room(AHEAD):
+                if connection.in_flight or self._is_alive(connection, time.monotonic()):
+                    return connection
+                connection.retire()
+            elif connection.is_over:
+                self._shared = [other for other in self._shared if not other.is_over]
+                return self.shared()
+        return None
 
     def quick(self) -> Connection | None:
         """Take a connection that is there, or None: then ``take`` one."""
@@ -65,20 +84,29 @@ class Pool:
         now = time.monotonic()
         while self._idle:
             connection = self._idle.pop()
-            idle = now - connection.used
-            # A connection that the server has closed is told by the system before it is told by the loop.
-            if connection.reusable and (idle < _FRESH or (idle < KEEPALIVE and connection.silent())):
+            if connection.reusable and self._is_alive(connection, now):
                 self._taken.add(connection)
                 return connection
             connection.close()
+        for connection in reversed(self._shared):
+            if not connection.in_flight and connection.reusable and self._is_alive(connection, now):
+                self._shared.remove(connection)
+                self._taken.add(connection)
+                return connection
         return None
+
+    @staticmethod
+    def _is_alive(connection: Connection, now: float) -> bool:
+        idle = now - connection.used
+        # A connection that the server has closed is told by the system before it is told by the loop.
+        return idle < _FRESH or (idle < KEEPALIVE and connection.silent())
 
     def give(self, connection: Connection) -> None:
         """Give a connection back: to be used again, if it can be."""
         self._taken.discard(connection)
         self.used = connection.used = time.monotonic()
         if connection.reusable:
-            self._idle.append(connection)
+            (self._shared if connection.pipelines else self._idle).append(connection)
         else:
             connection.close()
         self._leave()
@@ -89,28 +117,25 @@ class Pool:
         for connection in old:
             self._idle.remove(connection)
             connection.close()
-        return bool(self._idle)
+        for connection in list(self._shared):
+            if not connection.in_flight and (now - connection.used >= KEEPALIVE or not connection.reusable):
+                self._shared.remove(connection)
+                connection.close()
+        return bool(self._idle or self._shared)
 
     def end_late(self, now: float) -> float:
         """End the calls whose deadline has passed; return the first deadline of the others, or infinity."""
-        first = inf
-        for connection in list(self._taken):
-            deadline = connection.deadline
-            if deadline is not None:
-                if deadline <= now:
-                    connection.late()
-                else:
-                    first = min(first, deadline)
-        return first
+        return min((connection.end_late(now) for connection in (*self._taken, *self._shared)), default=inf)
 
     def connections(self) -> list[Connection]:
         """Return all connections."""
-        return [*self._idle, *self._taken]
+        return [*self._idle, *self._taken, *self._shared]
 
     async def close(self) -> None:
         """Close all connections, and wait until they are."""
         closing = [connection.close() for connection in self.connections()]
         self._idle.clear()
+        self._shared.clear()
         if closing:
             await asyncio.wait(closing, timeout=1.0)
 

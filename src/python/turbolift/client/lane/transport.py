@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from turbolift.client.lane.connect import parse_endpoint
+from turbolift.client.lane.connection import JOINED
 from turbolift.client.lane.pool import KEEPALIVE, Pool
 from turbolift.client.loops import PerLoop
 from turbolift.client.transport import LateError, Request, Response, Tls
@@ -116,24 +117,29 @@ class LaneTransport:
             return await self._other().send(
                 endpoint, request, max_answer=max_answer, deadline=deadline, tls=tls
             )
+        size = request.size
+        if size <= JOINED and (shared := pool.shared()) is not None:
+            if deadline is not None and deadline < mine.watched:
+                mine.watch(deadline)
+            try:
+                return await shared.exchange(
+                    _head(request, pool, size), request.body, size, max_answer, deadline
+                )
+            except BaseException:
+                # The neighbours on this connection get their answers; it is of no use after them.
+                shared.retire()
+                raise
         connection = pool.quick() or await _taken(pool, deadline)
-        connection.deadline = deadline
         if deadline is not None and deadline < mine.watched:
             mine.watch(deadline)
-        size = request.size
         try:
             if size < EXPECT_FROM:
-                head = (
-                    f"POST {request.path} HTTP/1.1\r\nHost: {pool.name}\r\n{request.lines}"
-                    f"Content-Length: {size}\r\n\r\n"
+                return await connection.exchange(
+                    _head(request, pool, size), request.body, size, max_answer, deadline
                 )
-                return await connection.exchange(head.encode("ascii"), request.body, size, max_answer)
-            head = (
-                f"POST {request.path} HTTP/1.1\r\nHost: {pool.name}\r\n{request.lines}"
-                f"Expect: 100-continue\r\nContent-Length: {size}\r\n\r\n"
-            )
+            head = _head(request, pool, size, "Expect: 100-continue\r\n")
             return await (
-                await connection.exchange_large(head.encode("ascii"), request.body, max_answer, EXPECT_TIME)
+                await connection.exchange_large(head, request.body, max_answer, deadline, EXPECT_TIME)
             )
         except BaseException:
             # The answer may be on its way, or never come: this connection is of no use any more.
@@ -166,6 +172,12 @@ class LaneTransport:
         await self._loops.aclose()
         if self._aiohttp is not None:
             await self._aiohttp.aclose()
+
+
+def _head(request: Request, pool: Pool, size: int, more: str = "") -> bytes:
+    return (
+        f"POST {request.path} HTTP/1.1\r\nHost: {pool.name}\r\n{request.lines}{more}Content-Length: {size}\r\n\r\n"
+    ).encode("ascii")
 
 
 async def _taken(pool: Pool, deadline: float | None) -> Connection:

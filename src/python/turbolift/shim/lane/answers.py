@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import cast
 
 from turbolift.shim.servant import Answer, Buffer
+from turbolift.wire.headers import PIPELINE
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -37,14 +39,34 @@ def http_date(seconds: float) -> str:
 class Heads:
     """Makes heads of answers; ``tick`` brings their date up to date."""
 
-    def __init__(self) -> None:
+    def __init__(self, usual: Mapping[str, str], *, pipelines: bool) -> None:
+        """`usual`: the headers of the usual answer. `pipelines`: whether that one invites to send ahead."""
         self._starts: dict[tuple[object, ...], str] = {}
+        self._usual = usual
+        lines = self._start(
+            200, {**usual, "Connection": PIPELINE, PIPELINE: "1"} if pipelines else usual, False
+        )
+        self._usual_start = f"{lines}Content-Length: ".encode("latin-1")
         self._date = ""
+        self._end = b""
         self.tick()
 
     def tick(self) -> None:
         """Say the time as it is now; to be called each second."""
         self._date = http_date(time.time())
+        self._end = f"\r\nDate: {self._date}\r\n\r\n".encode("ascii")
+
+    def usual(self, answer: Answer) -> bytes | None:
+        """Return the whole of `answer` if it is the usual one: to a call of turbolift's client on a connection that
+        goes on, with its headers, and of a size that is sent in one piece.
+        """
+        if answer.headers is not self._usual:
+            return None
+        body = cast("bytes", answer.body[0])
+        size = len(body)
+        if size > JOINED:
+            return None
+        return b"%b%d%b%b" % (self._usual_start, size, self._end, body)
 
     def head(self, answer: Answer, size: int, *, last: bool) -> bytes:
         """Return the head of `answer` with a body of `size` bytes, after which the connection may end."""
@@ -52,19 +74,19 @@ class Heads:
         key = (answer.status, last, *headers.items())
         start = self._starts.get(key)
         if start is None:
-            start = self._start(answer, last)
+            start = self._start(answer.status, headers, last)
             # What problems say in headers (Retry-After) has many values, but is bounded by its rounding.
             if len(self._starts) < 64:
                 self._starts[key] = start
         return f"{start}Content-Length: {size}\r\nDate: {self._date}\r\n\r\n".encode("latin-1")
 
-    def _start(self, answer: Answer, last: bool) -> str:
-        lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
-        for name, value in answer.headers.items():
+    def _start(self, status: int, headers: Mapping[str, str], last: bool) -> str:
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+        for name, value in headers.items():
             if "\r" in value or "\n" in value:
                 raise ValueError(f"a header must be one line: {name}: {value!r}")
             lines.append(f"{name}: {value}")
-        if last and "Connection" not in answer.headers:
+        if last and "Connection" not in headers:
             lines.append("Connection: close")
         return "\r\n".join(lines) + "\r\n"
 

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from turbolift.shim.dispatch import Dispatcher
 from turbolift.shim.lane.answers import Heads
 from turbolift.shim.lane.connection import Connection
-from turbolift.wire import function_path
+from turbolift.wire import CONTRACT, JSON, function_path
 
 TICK = 1.0
 """Seconds between two looks at the connections: the grain of all times here."""
@@ -32,7 +32,7 @@ class Lane:
         self.app = app
         self.idle = idle
         self.loop = asyncio.get_running_loop()
-        self.heads = Heads()
+        self.heads = Heads(dispatcher.usual, pipelines=dispatcher.is_inline)
         self.first_line = f"POST {function_path(self.identity)} HTTP/1.1\r\n".encode("ascii")
         self.connections: set[Connection] = set()
         self.closing = False
@@ -41,6 +41,13 @@ class Lane:
 
     def __call__(self) -> Connection:
         return Connection(self)
+
+    def is_ours(self, headers: Mapping[str, str]) -> bool:
+        """Whether calls with these headers are JSON, and of the contract that is served here."""
+        return (
+            headers.get("Content-Type") == JSON
+            and headers.get(CONTRACT) == self.dispatcher.served.contract.digest
+        )
 
     def add(self, connection: Connection) -> None:
         """Note a new connection."""
