@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from turbolift.deploy.k8s.cluster import ApiError, Cluster
 from turbolift.deploy.k8s.objects import OWN_KINDS, Object
 from turbolift.deploy.k8s.place import Place
@@ -38,7 +36,7 @@ _PLURALS = {
     "Service": "services",
     "ServiceAccount": "serviceaccounts",
 }
-_PROGRAM = ROOT / "build-support" / "cluster" / "cluster"
+PROGRAM = ROOT / "build-support" / "cluster" / "cluster"
 
 
 @dataclass(frozen=True)
@@ -58,22 +56,26 @@ class Real:
         return Cluster(Place(active["name"], "", namespace, self.kubeconfig))
 
 
+class NoClusterError(Exception):
+    """No cluster was given, and none can be, or may be, started here."""
+
+
 @functools.cache
 def find() -> Real:
-    """Return a cluster; skips the test with the reason where there is none."""
+    """Return a cluster. Raises NoClusterError."""
     given, registry = os.environ.get("KUBECONFIG"), os.environ.get("TURBOLIFT_TEST_REGISTRY")
     if given and registry:
         return Real(given, registry, bool(os.environ.get("TURBOLIFT_TEST_REGISTRY_INSECURE")))
-    if not (os.environ.get("TURBOLIFT_TEST_CLUSTER") and _PROGRAM.is_file()):
-        pytest.skip(
+    if not (os.environ.get("TURBOLIFT_TEST_CLUSTER") and PROGRAM.is_file()):
+        raise NoClusterError(
             "no cluster: set KUBECONFIG and TURBOLIFT_TEST_REGISTRY, or TURBOLIFT_TEST_CLUSTER=yes to have "
             "build-support/cluster start one (it builds Kubernetes first)"
         )
     done = subprocess.run(
-        [str(_PROGRAM), "up", "--json"], capture_output=True, text=True, check=False, cwd=ROOT
+        [str(PROGRAM), "up", "--json"], capture_output=True, text=True, check=False, cwd=ROOT
     )
     if done.returncode != 0:
-        pytest.skip(f"no cluster can be started here: {done.stderr.strip()[-400:]}")
+        raise NoClusterError(f"no cluster can be started here: {done.stderr.strip()[-400:]}")
     status = json.loads(done.stdout)
     return Real(status["kubeconfig"], f"{status['registry']}/turbolift-test", True, status)
 

@@ -1,0 +1,133 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""The load: so many calls in flight until SIGTERM, half of each stream; says how each call ended.
+
+``python -m shop.load ORIGIN IN_FLIGHT SINK``: the sink is ``HOST:PORT`` of the collector, or a file. Runs in a pod
+and outside, with the functions' sources beside it, as any user's program does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import itertools
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+STREAMS = ("steady", "once")
+"""``shop.steady:steady`` is declared idempotent, ``shop.once:once`` is not."""
+
+
+class FileSink:
+    """Lines go to a file."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+
+    def write(self, fact: dict[str, Any]) -> None:
+        """Keep one fact."""
+        self._file.write(json.dumps(fact) + "\n")
+
+    async def close(self) -> None:
+        """Return when all is kept."""
+        self._file.close()
+
+
+class CollectorSink:
+    """Lines go to the collector, which acknowledges each."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._sent = 0
+        self._acknowledged = asyncio.create_task(self._count())
+        self._ended = False
+
+    def write(self, fact: dict[str, Any]) -> None:
+        """Keep one fact."""
+        self._sent += 1
+        self._writer.write(json.dumps(fact).encode() + b"\n")
+
+    async def close(self) -> None:
+        """Return when all is kept. Raises ConnectionError where it is not."""
+        self._writer.write_eof()
+        got = await self._acknowledged
+        if got != self._sent:
+            raise ConnectionError(f"the collector acknowledged {got} of {self._sent} lines")
+
+    async def _count(self) -> int:
+        count = 0
+        while await self._reader.readline():
+            count += 1
+        return count
+
+
+class Load:
+    """`in_flight` callers of one origin."""
+
+    def __init__(self, origin: str, sink: FileSink | CollectorSink) -> None:
+        self._origin = origin
+        self._sink = sink
+        self._functions: dict[str, Callable[[str, int], Awaitable[int]]] = {
+            stream: getattr(importlib.import_module(f"shop.{stream}"), stream) for stream in STREAMS
+        }
+        # A second load from the same origin must not repeat the names of calls.
+        self._run = f"{origin}-{os.getpid()}-{time.time_ns():x}"
+        self._ending = asyncio.Event()
+        self.calls = 0
+
+    def end(self) -> None:
+        """Begin no more calls."""
+        self._ending.set()
+
+    async def run(self, in_flight: int) -> None:
+        """Call until `end`, and until the last call has ended."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(in_flight):
+                group.create_task(self._caller(number, STREAMS[number % len(STREAMS)]))
+
+    async def _caller(self, number: int, stream: str) -> None:
+        function = self._functions[stream]
+        for turn in itertools.count(1):
+            if self._ending.is_set():
+                return
+            call = f"{self._run}-{number}-{turn}"
+            fact: dict[str, Any] = {"ended": call, "origin": self._origin, "stream": stream, "n": turn}
+            fact["begin"] = time.time()
+            try:
+                fact["value"] = await function(call, turn)
+                fact["outcome"] = "result"
+            except Exception as error:
+                fact["outcome"] = type(error).__name__
+                fact["detail"] = str(error)
+            fact["end"] = time.time()
+            self.calls += 1
+            self._sink.write(fact)
+            if fact["outcome"] != "result":
+                await asyncio.sleep(0.02)
+
+
+async def main(origin: str, in_flight: int, where: str) -> None:
+    """Run the program."""
+    sink: FileSink | CollectorSink
+    if "/" in where:
+        sink = FileSink(where)
+    else:
+        host, _, port = where.partition(":")
+        sink = CollectorSink(*await asyncio.open_connection(host, int(port)))
+    load = Load(origin, sink)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, load.end)
+    sink.write({"origin": origin, "pid": os.getpid()})
+    await load.run(in_flight)
+    sink.write({"origin": origin, "done": load.calls})
+    await sink.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
