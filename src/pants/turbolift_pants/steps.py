@@ -433,6 +433,40 @@ def selected(spec_path: str, address: str, patterns: Sequence[str]) -> bool:
     return False
 
 
+def place_options(
+    platform: str | None,
+    context: str | None,
+    namespace: str | None,
+    registry: str | None,
+    insecure: bool,
+    arguments: Sequence[str],
+) -> tuple[str, ...]:
+    """Return the options that a deployment's fields stand for; those of a cluster only where it goes to one.
+
+    >>> place_options("k8s", None, "shop", None, False, [])
+    ('--namespace=shop',)
+    >>> place_options("k8s", None, "shop", None, False, ["--platform", "local"])
+    ()
+    """
+    given = list(arguments)
+    chosen = platform
+    for number, word in enumerate(given):
+        if word == "--platform" and number + 1 < len(given):
+            chosen = given[number + 1]
+        elif word.startswith("--platform="):
+            chosen = word.partition("=")[2]
+    if chosen not in (None, "k8s"):
+        return ()
+    fields = {"context": context, "namespace": namespace, "registry": registry}
+    flags = ("--insecure-registry",) if insecure else ()
+    return (*(f"--{name}={value}" for name, value in fields.items() if value), *flags)
+
+
+def renders(platform: str | None, namespace: str | None, registry: str | None) -> bool:
+    """Return whether `package` can write a deployment's manifests: it asks no cluster, and must know where all goes."""
+    return platform == "k8s" and bool(namespace) and bool(registry)
+
+
 def builds_nothing(arguments: Sequence[str]) -> bool:
     """Return whether the arguments of `run deploy` only ask, stop or go back: then nothing is packaged first.
 

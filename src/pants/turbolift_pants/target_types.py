@@ -10,6 +10,7 @@ from pants.core.goals.package import OutputPathField
 from pants.engine.target import (
     COMMON_TARGET_FIELDS,
     AsyncFieldMixin,
+    BoolField,
     Dependencies,
     DictStringToStringField,
     IntField,
@@ -231,6 +232,27 @@ class DeploymentPlatformField(StringField):
     )
 
 
+class DeploymentContextField(StringField):
+    alias = "context"
+    help = "For `k8s`: the context of the kubeconfig. `--context` wins; without either, the current one."
+
+
+class DeploymentNamespaceField(StringField):
+    alias = "namespace"
+    help = "For `k8s`: the namespace. `--namespace` wins; `package` writes manifests where it and `registry` are given."
+
+
+class DeploymentRegistryField(StringField):
+    alias = "registry"
+    help = "For `k8s`: `HOST/PREFIX` that images are pushed below and pulled from. `--registry` wins."
+
+
+class DeploymentInsecureRegistryField(BoolField):
+    alias = "insecure_registry"
+    default = False
+    help = "For `k8s`: speak plain HTTP to the registry."
+
+
 class DeploymentChecksField(DictStringToStringField):
     alias = "checks"
     help = help_text(
@@ -253,6 +275,10 @@ class TurboliftDeploymentTarget(Target):
         DeploymentFunctionsField,
         DeploymentAppsField,
         DeploymentPlatformField,
+        DeploymentContextField,
+        DeploymentNamespaceField,
+        DeploymentRegistryField,
+        DeploymentInsecureRegistryField,
         DeploymentChecksField,
         OutputPathField,
     )
@@ -262,5 +288,9 @@ class TurboliftDeploymentTarget(Target):
 
         `pants run deploy` (with `[cli.alias] deploy = "//:deploy"`) packages them, starts what is new beside what runs, waits until
         it is ready and switches the calls over. `pants run deploy -- --help` lists the rest: `status`, `logs`, `call`, `export`, `down`.
+        `pants experimental-deploy` does the same by the fields alone.
+
+        `package` writes the bundle under `dist/<folder>/<name>/`; for `platform="k8s"` with `namespace` and `registry`, also the
+        cluster's objects as YAML with a kustomization, in `manifests/`.
         """
     )

@@ -26,6 +26,7 @@ from turbolift_pants.steps import (
     mentions,
     package_path,
     parse_report,
+    place_options,
     selected,
     slug,
     unlike_versions,
@@ -204,6 +205,27 @@ def test_an_app_that_calls_what_the_deployment_leaves_out_is_refused() -> None:
         ValueError, match=r"src/shop:app calls c:f, which the deployment's functions= leaves out"
     ):
         bundle_files("deploy", None, [_entry("a:f", "1")], [_app("a:f", "c:f")])
+
+
+@pytest.mark.parametrize(
+    ("platform", "arguments", "expected"),
+    [
+        ("k8s", [], ("--context=c", "--namespace=n", "--registry=r/p", "--insecure-registry")),
+        ("k8s", ["--platform=local", "status"], ()),
+        ("local", [], ()),
+        (
+            "local",
+            ["--platform", "k8s"],
+            ("--context=c", "--namespace=n", "--registry=r/p", "--insecure-registry"),
+        ),
+        (None, ["status"], ("--context=c", "--namespace=n", "--registry=r/p", "--insecure-registry")),
+    ],
+)
+def test_fields_of_a_cluster_count_where_it_goes_to_one(
+    platform: str | None, arguments: list[str], expected: tuple[str, ...]
+) -> None:
+    assert place_options(platform, "c", "n", "r/p", True, arguments) == expected
+    assert place_options(platform, None, None, None, False, arguments) == ()
 
 
 @pytest.mark.parametrize("value", ["app", "app.py:", "app.py:a.b", "app.py:1", ":main", "app.txt"])

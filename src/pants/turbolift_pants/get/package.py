@@ -32,6 +32,7 @@ from turbolift_pants.get.app import AppFieldSet, AppImage, AppImageRequest
 from turbolift_pants.get.find import TaggedFiles
 from turbolift_pants.get.generate import FunctionFieldSet
 from turbolift_pants.get.image import FunctionImage, FunctionImageRequest, thaw
+from turbolift_pants.get.manifests import Manifests, ManifestsRequest
 from turbolift_pants.get.tools import CannotPackage
 from turbolift_pants.steps import (
     SHARED_BLOBS,
@@ -41,13 +42,16 @@ from turbolift_pants.steps import (
     layout_files,
     package_path,
     pretty,
+    renders,
     selected,
     with_parameters,
 )
 from turbolift_pants.target_types import (
     DeploymentAppsField,
     DeploymentFunctionsField,
+    DeploymentNamespaceField,
     DeploymentPlatformField,
+    DeploymentRegistryField,
     FunctionFileField,
     FunctionLineField,
     FunctionNameField,
@@ -244,6 +248,8 @@ class DeploymentPackageFieldSet(PackageFieldSet):
     functions: DeploymentFunctionsField
     apps: DeploymentAppsField
     platform: DeploymentPlatformField
+    namespace: DeploymentNamespaceField
+    registry: DeploymentRegistryField
     output_path: OutputPathField
 
 
@@ -266,9 +272,19 @@ async def package_deployment(field_set: DeploymentPackageFieldSet) -> BuiltPacka
         Get(Digest, AddPrefix(bundle.small, path)),
         Get(Digest, CreateDigest([SymlinkEntry(f"{path}/blobs", blobs_link(path))])),
     )
+    parts = [small, blobs.digest, link]
+    told = [f"    {len(bundle.images)} images"]
+    namespace, registry = field_set.namespace.value, field_set.registry.value
+    if namespace and registry and renders(field_set.platform.value, namespace, registry):
+        manifests = await Get(
+            Manifests,
+            ManifestsRequest(bundle.small, field_set.address.target_name, namespace, registry),
+        )
+        parts.append(await Get(Digest, AddPrefix(manifests.digest, f"{path}/manifests")))
+        told.append(f"    kubectl apply -k dist/{path}/manifests")
     return BuiltPackage(
-        await Get(Digest, MergeDigests([small, blobs.digest, link])),
-        (BuiltPackageArtifact(path, extra_log_lines=(f"    {len(bundle.images)} images",)),),
+        await Get(Digest, MergeDigests(parts)),
+        (BuiltPackageArtifact(path, extra_log_lines=tuple(told)),),
     )
 
 
