@@ -74,3 +74,21 @@ def new(
 def deployment(new: Callable[..., ClusterDeployment]) -> ClusterDeployment:
     """A deployment from one machine."""
     return new()
+
+
+@pytest.fixture(scope="module")
+def serving(
+    real: Real, workshop: bundles.Workshop, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClusterDeployment]:
+    """A deployment that serves, for tests that change nothing of it."""
+    one = make_namespace(real)
+    runtime = Path(tempfile.mkdtemp(prefix="tl-", dir="/tmp"))
+    env = environment(tmp_path_factory.mktemp("state"), runtime)
+    env["KUBECONFIG"] = real.kubeconfig
+    found = ClusterDeployment(workshop, tmp_path_factory.mktemp("serving"), env, one)
+    found.run(bundle=found.double(2))
+    yield found
+    found.run("destroy")
+    assert one.ours() == []
+    drop_namespace(one)
+    shutil.rmtree(runtime)

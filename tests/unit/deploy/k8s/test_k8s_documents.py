@@ -1,6 +1,6 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What the documentation promises, and what is said of a pod, without a cluster (tests/e2e/test_k8s.py has one)."""
+"""What the documentation promises, and what is said of a pod, without a cluster (tests/e2e/test_k8s_life.py has one)."""
 
 from __future__ import annotations
 
