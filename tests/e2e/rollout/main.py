@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,8 @@ ORIGINS = ("pod", "outside")
 def main() -> int:
     """Run the program; 0: every promise was kept, 1: one was not, 2: it could not be run."""
     options = _parse()
+    # A run that is ended takes back what it did to the nodes, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         # The project's own cluster is started where none is given.
         os.environ.setdefault("TURBOLIFT_TEST_CLUSTER", "yes")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from turbolift.deploy import commands, status
+from turbolift.deploy import commands, forwarding, status
 from turbolift.deploy.bundle import check_deployment
 from turbolift.deploy.call import call, parse_arguments, run_checks
 from turbolift.deploy.interrupt import SIGNALS, TerminatedError
@@ -229,7 +229,7 @@ def _forward(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, 
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run")
     mine = parser.parse_args(argv)
     command = mine.command[1:] if mine.command[:1] == ["--"] else mine.command
-    return commands.forward(_asked(options, view.say), command)
+    return forwarding.forward(_asked(options, view.say), command)
 
 
 def _check(text: str) -> tuple[str, str]:

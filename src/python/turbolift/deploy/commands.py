@@ -6,12 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import shlex
-import subprocess
-import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -130,33 +125,6 @@ def render(
     written = manifests.write(folder, given, releases, content.apps)
     print(f"{folder}: {len(written)} files for {len(releases)} function{'s' * (len(releases) != 1)}")
     print(f"kubectl apply -k {shlex.quote(str(folder))}   (push the images first: './pants run deploy' does)")
-
-
-def forward(session: Session, command: Sequence[str]) -> int:
-    """Make the deployment's functions callable from here; return the exit code of `command`."""
-    shared = session.shared()
-    if shared is None:
-        raise ConfigurationError("forward is for functions in a cluster: add --platform k8s")
-    with contextlib.ExitStack() as opened:
-        table = session.state.table() if session.state.exists() else {"routes": {}}
-        if not table["routes"]:
-            raise DeployError(f"nothing is deployed as {session.settings.deployment!r} there")
-        for function, route in table["routes"].items():
-            route["endpoint"] = opened.enter_context(session.reach(function))
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="turbolift-routes-")))
-        path = folder / "routes.json"
-        files.write(path, json.dumps(table, indent=1).encode())
-        if command:
-            env = {**os.environ, "TURBOLIFT": "on", "TURBOLIFT_ROUTES": str(path)}
-            try:
-                return subprocess.run(list(command), env=env, check=False).returncode
-            except FileNotFoundError:
-                raise ConfigurationError(f"forward: there is no program {command[0]!r}") from None
-        print(f"TURBOLIFT=on TURBOLIFT_ROUTES={shlex.quote(str(path))} COMMAND", flush=True)
-        session.say("forwarding until Ctrl-C; the table is that of now")
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
-    return 0
 
 
 def serve(

@@ -227,6 +227,10 @@ class SharedPlatform(Protocol):
         """
         ...
 
+    def table(self) -> dict[str, Any] | None:
+        """Return the route table that callers follow at this moment, or None where there is none."""
+        ...
+
     def holds(self, release: Release) -> bool:
         """Return whether `release` can be started without its image being in the store."""
         ...

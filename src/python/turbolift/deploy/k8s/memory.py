@@ -56,6 +56,15 @@ class Memory:
             # A table that `render` made for GitOps: there is nothing to go back to.
             return None
 
+    def table(self, deployment: str) -> dict[str, Any] | None:
+        """Return the route table as it is in the cluster; what a later `publish` replaces is not changed by it."""
+        live = self._cluster.get(CONFIG_MAP, names.routes_name(deployment))
+        if live is None:
+            return None
+        check_ours(live, deployment)
+        found: dict[str, Any] = json.loads((live.get("data") or {}).get(_TABLE, "null"))
+        return found
+
     def routed(self) -> set[tuple[str, str]]:
         """Return (function, version) of what the table names that was last read or written."""
         return {(name, one["version"]) for name, one in self._table.get("routes", {}).items()}

@@ -204,6 +204,10 @@ class K8sPlatform:
         self._memory.publish(self.settings, files)
         self._nudge()
 
+    def table(self) -> dict[str, Any] | None:
+        """Return the route table that callers in the cluster follow."""
+        return self._memory.table(self.settings.deployment)
+
     def holds(self, release: Release) -> bool:
         """Return whether the registry has the image of `release`."""
         return images.is_there(self.settings, release, insecure=self.place.insecure)
