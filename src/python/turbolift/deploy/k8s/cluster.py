@@ -218,12 +218,19 @@ class Cluster:
 
     def forward(self, pod: str, port: int) -> Any:
         """Return a socket to a port of a pod, through the API server. Raises ApiError."""
+        return self.open_forward(pod, port).socket(port)
+
+    def open_forward(self, pod: str, port: int) -> Any:
+        """Return what has a ``socket(port)`` to a port of a pod, and tells by ``error(port)`` why that was closed.
+
+        It is open before the pod was asked: a port that nobody listens on is told afterwards. Raises ApiError.
+        """
         from kubernetes.client.exceptions import ApiException
         from kubernetes.stream.ws_client import portforward_call
 
         url = f"{self._configuration.host}/api/v1/namespaces/{self.namespace}/pods/{quote(pod)}/portforward"
         try:
-            forward = portforward_call(  # type: ignore[no-untyped-call]
+            return portforward_call(  # type: ignore[no-untyped-call]
                 self._configuration,
                 "GET",
                 url,
@@ -232,7 +239,6 @@ class Cluster:
             )
         except ApiException as error:
             raise ApiError(f"no port-forward to pod {pod}: {error.reason}", reason="PortForward") from None
-        return forward.socket(port)
 
     def _authorization(self) -> dict[str, str]:
         # Asked each time: the plugins of a kubeconfig renew what expires.

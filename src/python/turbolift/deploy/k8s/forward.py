@@ -7,10 +7,13 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
+import select
 import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,17 @@ from turbolift.deploy.k8s.cluster import ApiError, Cluster
 from turbolift.deploy.k8s.pod import PORT
 
 _CHUNK = 1 << 18
+
+_KEPT = 1 << 20
+"""Bytes of a request that are kept until a pod has answered."""
+
+_PATIENCE = 5.0
+"""Seconds in which a connection finds a pod."""
+
+_PAUSE = 0.05
+
+_REFUSED = re.compile(r"connection refused|failed to connect to localhost", re.IGNORECASE)
+"""What container runtimes say of a port that nobody listens on: nothing was sent to it."""
 
 
 class Forward:
@@ -55,7 +69,7 @@ class Forward:
 
     def _serve(self, here: socket.socket) -> None:
         with here:
-            there = self._connect()
+            there = self._begin(here)
             if there is None:
                 return
             up = threading.Thread(target=_pump, args=(here, there), daemon=True)
@@ -64,18 +78,59 @@ class Forward:
             up.join()
             there.close()
 
+    def _begin(self, here: socket.socket) -> Any:
+        """Return a connection to a pod that has taken what came from `here` until now; None where there is none.
+
+        A port-forward is open before the pod is: where the shim of a pod has just died, the pod's end is refused once
+        bytes are on their way. They have arrived nowhere then, and are sent to the next pod.
+        """
+        sent = bytearray()
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            forward = self._connect()
+            if forward is not None:
+                there = forward.socket(PORT)
+                try:
+                    there.sendall(sent)
+                    if _is_taken(here, there, sent):
+                        return there
+                except OSError:
+                    pass
+                there.close()
+                if not _REFUSED.search(forward.error(PORT) or ""):
+                    return None
+            time.sleep(_PAUSE)
+        return None
+
     def _connect(self) -> Any:
         try:
             pods = list(self._pods())
             first = next(self._turn)
             for number in range(len(pods)):
                 try:
-                    return self._cluster.forward(pods[(first + number) % len(pods)], PORT)
+                    return self._cluster.open_forward(pods[(first + number) % len(pods)], PORT)
                 except ApiError as error:
                     self.error = error
         except ApiError as error:
             self.error = error
         return None
+
+
+def _is_taken(here: socket.socket, there: Any, sent: bytearray) -> bool:
+    """Copy from `here`, and to `sent`, until `there` answers (True) or ends (False).
+
+    What is too large to be kept, and a connection whose sender has nothing more to say, counts as taken.
+    """
+    while len(sent) < _KEPT:
+        readable, _, _ = select.select([here, there], [], [])
+        if there in readable:
+            return bool(there.recv(1, socket.MSG_PEEK))
+        data = here.recv(_CHUNK)
+        if not data:
+            return True
+        sent += data
+        there.sendall(data)
+    return True
 
 
 @contextlib.contextmanager
