@@ -47,16 +47,16 @@ def delete_pods(scene: Scene) -> str:
 
 
 def kill_shims(scene: Scene) -> str:
-    """Kill the shim process of one pod of each function by SIGKILL; the kubelet starts it again."""
-    chosen = {one["metadata"]["labels"][names.NAME]: one for one in scene.pods()}
-    for one in chosen.values():
+    """Kill the shim process of every pod in turn by SIGKILL; the kubelet starts each again."""
+    pods = scene.pods()
+    for one in pods:
         before = restarts(one)
         name, node = one["metadata"]["name"], one["spec"]["nodeName"]
         container = one["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
         scene.control("exec", node, "ctr", "-n", "k8s.io", "task", "kill", "--signal", "SIGKILL", container)
         scene.wait(f"the end of the shim in {name}", lambda: _restarts(scene, name) > before, 60)  # noqa: B023
         _whole(scene, f"the shim in {name}")
-    return f"{len(chosen)} shims killed"
+    return f"{len(pods)} shims killed"
 
 
 def drain(scene: Scene) -> str:
@@ -89,7 +89,7 @@ ALL = (
     Disturbance("deploy", deploy),
     Disturbance("rollback", rollback),
     Disturbance("delete every pod in turn", delete_pods),
-    Disturbance("kill a shim", kill_shims),
+    Disturbance("kill every shim in turn", kill_shims),
     Disturbance("drain a node", drain),
     Disturbance("restart the API server", restart_api_server, outside=False),
 )
