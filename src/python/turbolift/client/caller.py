@@ -86,7 +86,7 @@ class Caller:
     ) -> None:
         self.transport = transport
         self.tables = tables or SOURCE.table
-        self._recent = tables or SOURCE.recent
+        self._current = tables or SOURCE.current
         self.policy = policy or Policy()
 
     async def call(
@@ -104,7 +104,7 @@ class Caller:
         `timeout` (seconds; None for none) and `idempotent` override the route's. A deadline inherited from
         the call that is being served here always holds.
         """
-        route = self._recent().route(function)
+        route = self._current().route(function)
         seconds = route.timeout if timeout is ... else timeout
         deadline = current_deadline()
         if seconds is not None:

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from math import inf
 from typing import Any, Final, NamedTuple, NoReturn
 
 from turbolift.client.transport import Tls
@@ -187,8 +187,8 @@ def _parse_text(text: str | bytes, source: str, folder: str) -> RouteTable:
     return parse_table(document, source, folder)
 
 
-RECENT: Final = 0.001
-"""Seconds that calls may go by a table without looking whether it was replaced."""
+TURN: Final = 0.001
+"""Seconds that one turn of an event loop counts as a moment; another thread's may be a long one."""
 
 
 class RouteSource:
@@ -211,27 +211,31 @@ class RouteSource:
         self._names: tuple[Any, Any] = (ROUTES, DEPLOYMENT)
         if isinstance(below, dict) and encode is not None:
             self._look, self._names = below.get, (encode(ROUTES), encode(DEPLOYMENT))
-        self._looked = -inf
+        self._looked = 0.0
         self._said: tuple[object, object] = (None, None)
 
-    def recent(self) -> RouteTable:
-        """Return the table as it is now, or was RECENT seconds ago: as ``table``, for calls that follow each other."""
-        now = time.monotonic()
+    def current(self) -> RouteTable:
+        """Return the same as ``table``, from a running event loop, with one look for all calls that one turn of the
+        loop makes.
+        """
         look, (routes, deployment) = self._look, self._names
-        said = self._said
         table = self._table
         if (
-            now - self._looked < RECENT
+            self._looked
             and table is not None
-            and look(routes) == said[0]
-            and look(deployment) == said[1]
+            and time.monotonic() - self._looked < TURN
+            and look(routes) == self._said[0]
+            and look(deployment) == self._said[1]
         ):
             return table
-        self._looked = -inf
         table = self.table()
         self._said = look(routes), look(deployment)
-        self._looked = now
+        self._looked = time.monotonic()
+        asyncio.get_running_loop().call_soon(self._look_again)
         return table
+
+    def _look_again(self) -> None:
+        self._looked = 0.0
 
     def table(self) -> RouteTable:
         """Return the table as it is now. Raises NotRoutedError where there is none, DocumentError where it is

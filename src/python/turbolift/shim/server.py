@@ -1,33 +1,28 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP server: the lane for calls, aiohttp for probes, metrics, schema and other clients' calls; drains on
+"""The HTTP server: the lane for calls and probes, aiohttp for metrics, schema and other clients' calls; drains on
 SIGTERM.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from aiohttp import hdrs, web
 
 from turbolift.shim import early
 from turbolift.shim.dispatch import Dispatcher
 from turbolift.shim.lane import Lane
-from turbolift.shim.lane.connection import BODY_RATE, BODY_TIME
 from turbolift.shim.listen import BACKLOG, Listener
 from turbolift.shim.log import log
-from turbolift.shim.openapi import openapi
-from turbolift.shim.runners import Buffer
-from turbolift.shim.servant import Answer
 from turbolift.wire.choice import lane_is_on
-from turbolift.wire.headers import PREFIX
 from turbolift.wire.tls import HANDSHAKE_TIME, SHUTDOWN_TIME
 
 if TYPE_CHECKING:
     from turbolift.shim.tls import ServerTls
+    from turbolift.shim.web import App
 
 IDLE = 120.0
 """Seconds that an idle connection is kept: longer than turbolift's clients (30) and common proxies (60) keep
@@ -60,6 +55,8 @@ class Server:
         self._secured = secured
         self._version = version
         self._grace = grace
+        self._app: App | None = None
+        self._loading = asyncio.Lock()
         self._stop = asyncio.Event()
         self._status = 0
 
@@ -77,20 +74,13 @@ class Server:
             loop.add_signal_handler(number, self._stop.set)
         identity = self._dispatcher.served.identity
         await self._dispatcher.runner.start()
-        runner = web.AppRunner(
-            self._app(),
-            access_log=None,
-            keepalive_timeout=IDLE,
-            handler_cancellation=True,
-            shutdown_timeout=LAST_ANSWERS,
-        )
-        await runner.setup()
-        assert runner.server is not None
-        lane = Lane(self._dispatcher, runner.server, idle=IDLE) if lane_is_on() else None
+        lane = Lane(self._dispatcher, self._load_app, idle=IDLE) if lane_is_on() else None
+        factory: Callable[[], asyncio.Protocol] = lane or (await self._load_app()).server
         listening = await loop.create_server(
-            lane or runner.server, sock=self._listener.socket, backlog=BACKLOG, **self._secure()
+            factory, sock=self._listener.socket, backlog=BACKLOG, **self._secure()
         )
-        probing = await self._probe()
+        if self._probes is not None:
+            await (await self._load_app()).probe(self._probes)
         where = {} if self._probes is None else {"probes": self._probes.endpoint}
         log(
             logging.INFO,
@@ -115,12 +105,11 @@ class Server:
         except TimeoutError:
             done = False
             log(logging.WARNING, "calls cut off", function=identity, running=gate.running, queued=gate.queued)
-        await self._linger(runner, lane, stopped)
+        await self._linger(lane, stopped)
         if lane is not None:
             await lane.close(LAST_ANSWERS)
-        await runner.cleanup()
-        if probing is not None:
-            await probing.cleanup()
+        if self._app is not None:
+            await self._app.close()
         ended = await self._dispatcher.runner.close()
         log(logging.INFO, "stopped", function=identity)
         if not done or not ended:
@@ -135,143 +124,25 @@ class Server:
         times = {"ssl_handshake_timeout": HANDSHAKE_TIME, "ssl_shutdown_timeout": SHUTDOWN_TIME}
         return {"ssl": self._secured.context, **times}
 
-    async def _probe(self) -> web.AppRunner | None:
-        """Answer probes on a socket of their own, to the end: whoever asks then is told that we drain."""
-        if self._probes is None:
-            return None
-        app = web.Application()
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_ANSWERS)
-        await runner.setup()
-        await web.SockSite(runner, self._probes.socket, backlog=BACKLOG).start()
-        return runner
+    async def _load_app(self) -> App:
+        """Return the aiohttp app, loaded when it is first asked for. Its import is left to a thread: calls go on."""
+        async with self._loading:
+            if self._app is None:
+                if lane_is_on():
+                    await asyncio.get_running_loop().run_in_executor(
+                        None, import_module, "turbolift.shim.web"
+                    )
+                from turbolift.shim.web import App
 
-    async def _linger(self, runner: web.AppRunner, lane: Lane | None, stopped: float) -> None:
+                app = App(self._dispatcher, version=self._version, idle=IDLE, patience=LAST_ANSWERS)
+                await app.start()
+                self._app = app
+            return self._app
+
+    async def _linger(self, lane: Lane | None, stopped: float) -> None:
         """Leave callers with open connections a moment to be told to go elsewhere, not to find them cut."""
         loop = asyncio.get_running_loop()
-        server = runner.server
-        while (server and server.connections) or (lane and lane.connections):
+        while (self._app and self._app.server.connections) or (lane and lane.connections):
             if loop.time() >= stopped + LINGER:
                 return
             await asyncio.sleep(0.05)
-
-    def _app(self) -> web.Application:
-        app = web.Application(client_max_size=self._dispatcher.max_payload)
-        app.router.add_post(PREFIX + "{identity}", self._call, expect_handler=self._expect)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/v1/schema", self._schema)
-        app.router.add_get("/v1/openapi.json", self._openapi)
-        return app
-
-    async def _call(self, request: web.Request) -> web.StreamResponse:
-        dispatcher = self._dispatcher
-        if (request.content_length or 0) > dispatcher.max_payload:
-            return await self._too_large(request)
-        try:
-            body = await _read(request, dispatcher.max_payload)
-        except TimeoutError:
-            raise web.HTTPRequestTimeout(text="the body comes too slowly\n") from None
-        if body is None:
-            return await self._too_large(request)
-        answer = await dispatcher.dispatch(request.match_info["identity"], request.headers, body)
-        return await _respond(request, answer, last=dispatcher.gate.draining)
-
-    async def _expect(self, request: web.Request) -> web.StreamResponse | None:
-        """Answer ``Expect: 100-continue``: a caller that asks first does not send what will not be taken."""
-        if request.headers[hdrs.EXPECT].lower() != "100-continue":
-            raise web.HTTPExpectationFailed(text="the only expectation known here is 100-continue\n")
-        if (request.content_length or 0) > self._dispatcher.max_payload:
-            return await self._too_large(request)
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # What was written is no part of the answer's size.
-        request.writer.output_size = 0
-        return None
-
-    async def _too_large(self, request: web.Request) -> web.StreamResponse:
-        return await _respond(request, self._dispatcher.too_large(request.content_length), last=True)
-
-    async def _healthz(self, request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def _readyz(self, request: web.Request) -> web.Response:
-        if self._dispatcher.gate.draining:
-            return web.Response(status=503, text="draining\n")
-        return web.Response(text="ready\n")
-
-    async def _metrics(self, request: web.Request) -> web.Response:
-        text = self._dispatcher.metrics.render()
-        return web.Response(
-            body=text, headers={hdrs.CONTENT_TYPE: "text/plain; version=0.0.4; charset=utf-8"}
-        )
-
-    async def _schema(self, request: web.Request) -> web.Response:
-        served = self._dispatcher.served
-        contract = served.contract
-        return _json(
-            {
-                "function": served.identity,
-                "version": self._version,
-                "contract": {
-                    "digest": contract.digest,
-                    "parameters": contract.parameters,
-                    "result": contract.result,
-                },
-                "openapi": openapi(served, self._version),
-            }
-        )
-
-    async def _openapi(self, request: web.Request) -> web.Response:
-        return _json(openapi(self._dispatcher.served, self._version))
-
-
-async def _read(request: web.Request, limit: int) -> bytes | None:
-    """Return the body; None where it is over `limit` bytes. Raises TimeoutError where it comes more slowly than
-    the lane would wait for it.
-    """
-    started = asyncio.get_running_loop().time()
-    chunks: list[bytes] = []
-    got = 0
-    async with asyncio.timeout_at(started + BODY_TIME) as patience:
-        async for chunk in request.content.iter_any():
-            got += len(chunk)
-            if got > limit:
-                return None
-            chunks.append(chunk)
-            patience.reschedule(started + BODY_TIME + got / BODY_RATE)
-    return b"".join(chunks)
-
-
-def _json(document: Any) -> web.Response:
-    return web.Response(
-        text=json.dumps(document, indent=2, ensure_ascii=False), content_type="application/json"
-    )
-
-
-async def _respond(request: web.Request, answer: Answer, *, last: bool) -> web.StreamResponse:
-    pieces = answer.body
-    if len(pieces) == 1 and len(pieces[0]) < 1 << 20:
-        response: web.StreamResponse = web.Response(
-            status=answer.status, headers=answer.headers, body=bytes(pieces[0])
-        )
-        if last:
-            response.force_close()
-        return response
-    response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    response.content_length = sum(_size(piece) for piece in pieces)
-    if last:
-        response.force_close()
-    await response.prepare(request)
-    for piece in pieces:
-        view = memoryview(piece).cast("B")
-        for start in range(0, len(view), 1 << 18):
-            await response.write(view[start : start + (1 << 18)])
-    await response.write_eof()
-    return response
-
-
-def _size(piece: Buffer) -> int:
-    return memoryview(piece).nbytes

@@ -113,10 +113,26 @@ def our_call(data: bytes, start: int, end: int) -> CallHead | None:
     return CallHead(headers, int(size))
 
 
+def read_bodiless(lines: bytes) -> bool | None:
+    """Return whether the connection ends after a request without a body, from its header lines, or None where they
+    are wrong, or of another request.
+    """
+    head = _read(lines)
+    if head is None or head.size >= 0 or head.expects:
+        return None
+    return head.close
+
+
 def read_call(lines: bytes) -> CallHead | None:
     """Return the head of a call from its header lines (without the request line and the empty line), or None
     where they are wrong, or more than a call needs.
     """
+    head = _read(lines)
+    return None if head is None or head.size < 0 else head
+
+
+def _read(lines: bytes) -> CallHead | None:
+    """Read header lines as ``read_call``; the size is -1 where none is said."""
     headers: dict[str, str] = {}
     size: int | None = None
     host = close = expects = connection = False
@@ -147,9 +163,9 @@ def read_call(lines: bytes) -> CallHead | None:
                 return None
     except ValueError:
         return None
-    if size is None or not host:
+    if not host:
         return None
-    return CallHead(headers, size, close, expects)
+    return CallHead(headers, -1 if size is None else size, close, expects)
 
 
 def _fields(text: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -58,6 +58,7 @@ class Owner(Protocol):
         """The body is whole, and the connection is the owner's again."""
         ...
 
+    def eof_received(self) -> bool | None: ...
     def pause_writing(self) -> None: ...
     def resume_writing(self) -> None: ...
     def connection_lost(self, error: Exception | None, /) -> None: ...
@@ -82,6 +83,10 @@ class BodyReader(asyncio.BufferedProtocol):
         if body.got == body.size:
             self._transport.set_protocol(self._owner)  # type: ignore[arg-type]
             self._owner.body_received()
+
+    def eof_received(self) -> bool | None:
+        """Tell the owner (BufferedProtocol)."""
+        return self._owner.eof_received()
 
     def pause_writing(self) -> None:
         """Tell the owner."""

@@ -227,6 +227,11 @@ class Connection(asyncio.Protocol):
             # Nothing was asked.
             self._fail(BrokenError("the server sent something that was not asked for"))
 
+    def eof_received(self) -> None:
+        """The server says no more (Protocol): what it has not taken yet, it will not answer."""
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """It is closed (Protocol)."""
         state, self._state = self._state, State.OVER

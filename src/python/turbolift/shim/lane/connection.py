@@ -13,7 +13,15 @@ from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, piece
 from turbolift.shim.log import log
 from turbolift.shim.servant import Answer
 from turbolift.wire.frames import JSON
-from turbolift.wire.http1 import HEAD_LIMIT, CallHead, common_start, next_call, our_call, read_call
+from turbolift.wire.http1 import (
+    HEAD_LIMIT,
+    CallHead,
+    common_start,
+    next_call,
+    our_call,
+    read_bodiless,
+    read_call,
+)
 from turbolift.wire.receive import DIRECT, Body, BodyReader
 
 if TYPE_CHECKING:
@@ -40,6 +48,15 @@ IN_A_ROW = 32
 """Pipelined requests of one connection that are answered before others have their turn."""
 
 
+TEXT = {"Content-Type": "text/plain; charset=utf-8"}
+
+PROBES = {
+    b"GET /healthz HTTP/1.1\r\n": ((200, b"ok\n"), (200, b"ok\n")),
+    b"GET /readyz HTTP/1.1\r\n": ((200, b"ready\n"), (503, b"draining\n")),
+}
+"""How a probe starts -> the answer to it, and the one while draining."""
+
+
 class State(Enum):
     """What a connection waits for."""
 
@@ -48,6 +65,7 @@ class State(Enum):
     CALL = "call"
     WRITE = "write"
     TURN = "turn"
+    LEAVING = "leaving"
     OVER = "over"
 
 
@@ -143,8 +161,17 @@ class Connection(asyncio.Protocol):
                 return
             found = self._call_head(data, end)
             if found is None:
-                self._hand_over(data)
-                return
+                rest = self._probe(data, end)
+                if rest is None:
+                    self._leave(data)
+                    return
+                if self._state is not State.HEAD:
+                    self._pending += rest
+                    return
+                if not rest:
+                    return
+                data = rest
+                continue
             head, start = found, end + 4
             end = start + head.size
             self._partial = False
@@ -322,17 +349,43 @@ class Connection(asyncio.Protocol):
             self._reading_paused = False
             self._transport.resume_reading()
 
-    def _hand_over(self, data: bytes) -> None:
+    def _probe(self, data: bytes, end: int) -> bytes | None:
+        """Answer a probe that kubelets and load balancers send; return what comes after it, or None where it is none."""
+        path = next((path for path in PROBES if data.startswith(path)), None)
+        if path is None or not 0 <= end <= HEAD_LIMIT:
+            return None
+        last = read_bodiless(data[len(path) : end])
+        if last is None:
+            return None
+        self._partial = False
+        draining = self._lane.dispatcher.gate.draining
+        status, text = PROBES[path][draining]
+        self._send(Answer(status, TEXT, [text], "ok"), CallHead({}, 0, last))
+        return data[end + 4 :]
+
+    def _leave(self, data: bytes) -> None:
         """Let the aiohttp app have the connection, from this request on."""
-        transport = self._transport
-        assert transport is not None
+        self._state = State.LEAVING
+        self._pending += data
+        if self._lane.app is None:
+            self._lane.leave(self)
+        else:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Give the connection to the app, which is there now."""
+        transport, make = self._transport, self._lane.app
+        if transport is None or make is None:
+            return
         if self._reading_paused:
             self._reading_paused = False
             transport.resume_reading()
         self._state = State.OVER
         self._transport = None
         self._lane.connections.discard(self)
-        app = self._lane.app()
+        data = bytes(self._pending)
+        self._pending.clear()
+        app = make()
         transport.set_protocol(app)
         app.connection_made(transport)
         app.data_received(data)

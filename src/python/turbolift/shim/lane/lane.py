@@ -5,31 +5,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 from turbolift.shim.dispatch import Dispatcher
 from turbolift.shim.lane.answers import Heads
 from turbolift.shim.lane.connection import Connection
+from turbolift.shim.log import log
 from turbolift.wire import CONTRACT, JSON, function_path
 
 TICK = 1.0
 """Seconds between two looks at the connections: the grain of all times here."""
 
 
+class App(Protocol):
+    """What takes over."""
+
+    @property
+    def server(self) -> Any:
+        """The factory of its protocols."""
+        ...
+
+
 class Lane:
     """Makes the protocols of connections: a lane is a protocol factory.
 
-    `app`: makes the protocol that takes over a connection whose request is no plain call. `idle`: seconds that a
+    `app`: loads the app that takes over connections whose request is no plain call. `idle`: seconds that a
     connection without a request is kept.
 
     Attributes: ``connections`` (those that are the lane's), ``now`` (seconds, on the loop's clock, a tick old at
     most).
     """
 
-    def __init__(self, dispatcher: Dispatcher, app: Callable[[], asyncio.Protocol], *, idle: float) -> None:
+    def __init__(self, dispatcher: Dispatcher, app: Callable[[], Awaitable[App]], *, idle: float) -> None:
         self.dispatcher = dispatcher
         self.identity = dispatcher.served.identity
-        self.app = app
+        self.app: Callable[[], asyncio.Protocol] | None = None
+        self._load_app = app
+        self._leaving: list[Connection] = []
+        self._loading: asyncio.Task[None] | None = None
         self.idle = idle
         self.loop = asyncio.get_running_loop()
         self.heads = Heads(dispatcher.usual, pipelines=dispatcher.is_inline)
@@ -54,6 +69,26 @@ class Lane:
         self.connections.add(connection)
         if self._ticking is None:
             self._tick()
+
+    def leave(self, connection: Connection) -> None:
+        """Have `connection` handed over as soon as the app is there."""
+        self._leaving.append(connection)
+        if self._loading is None:
+            self._loading = self.loop.create_task(self._load())
+
+    async def _load(self) -> None:
+        try:
+            self.app = (await self._load_app()).server
+        except Exception as error:
+            log(logging.ERROR, "cannot load the app", function=self.identity, error=repr(error))
+            for connection in self._leaving:
+                connection.abort()
+        else:
+            for connection in self._leaving:
+                connection.hand_over()
+        finally:
+            self._leaving.clear()
+            self._loading = None
 
     def _tick(self) -> None:
         self.now = now = self.loop.time()
