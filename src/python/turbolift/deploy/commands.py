@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from turbolift.client.routes import TLS_FOLDER
 from turbolift.deploy import bundle as bundles
 from turbolift.deploy import files, interrupt, registry, store
 from turbolift.deploy.bundle import Bundle
@@ -132,6 +133,19 @@ def render(
     print(f"kubectl apply -k {shlex.quote(str(folder))}   (push the images first: './pants run deploy' does)")
 
 
+def certificates(session: Session) -> None:
+    """Make and renew what callers and functions show to one another, of the bundle if there is one, and of what serves."""
+    shared = session.shared()
+    if shared is None:
+        raise ConfigurationError("certificates are of functions in a cluster: add --platform k8s")
+    with session.alone("certificates"):
+        wanted = {(one.function, one.version): one for one in session.state.current().releases().values()}
+        if session.bundle is not None:
+            wanted |= {(one.function, one.version): one for one in session.bundle.releases}
+        lines = asyncio.run(shared[1].tend(list(wanted.values())))
+    print("\n".join(lines) or f"no function of {session.settings.deployment!r} needs any")
+
+
 def forward(session: Session, command: Sequence[str]) -> int:
     """Make the deployment's functions callable from here; return the exit code of `command`."""
     shared = session.shared()
@@ -141,9 +155,14 @@ def forward(session: Session, command: Sequence[str]) -> int:
         table = session.state.table() if session.state.exists() else {"routes": {}}
         if not table["routes"]:
             raise DeployError(f"nothing is deployed as {session.settings.deployment!r} there")
-        for function, route in table["routes"].items():
-            route["endpoint"] = opened.enter_context(session.reach(function))
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="turbolift-routes-")))
+        for function, route in table["routes"].items():
+            way = opened.enter_context(session.reach(function))
+            route["endpoint"] = way.endpoint
+            if way.tls is not None:
+                route["server_name"] = way.tls.server_name
+                if not (folder / TLS_FOLDER).is_symlink():
+                    (folder / TLS_FOLDER).symlink_to(way.tls.folder)
         path = folder / "routes.json"
         files.write(path, json.dumps(table, indent=1).encode())
         if command:
