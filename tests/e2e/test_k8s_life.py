@@ -41,7 +41,7 @@ def test_the_whole_life(deployment: ClusterDeployment, namespace: Namespace) -> 
     (one,) = deployment.status().values()
     assert (one["ready"], one["replicas"], one["calls"], one["restarts"]) == (True, [1, 1], 1, 0)
     endpoint = table(namespace)["routes"][DOUBLE]["endpoint"]
-    assert endpoint == f"http://{function_name(DOUBLE)}-{one['version'][:10]}.{namespace.name}.svc:8080"
+    assert endpoint == f"https://{function_name(DOUBLE)}-{one['version'][:10]}.{namespace.name}.svc:8080"
 
     # The same again writes nothing and restarts nothing.
     before = namespace.fingerprints()

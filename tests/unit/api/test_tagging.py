@@ -229,6 +229,7 @@ def test_what_a_pod_is_given_is_named_and_never_spelled_out() -> None:
         ({"node_selector": 5}, "must be a mapping"),
         ({"tolerations": [{"kee": "x"}]}, "has no 'kee'"),
         ({"pull_secrets": ["Not A Name"]}, "no name of an object"),
+        ({"plaintext": "yes"}, "it must be True or False"),
         ({"min_scale_n": 0}, "1 or more"),
         ({"min_scale_n": 2}, "at least min_scale_n"),
     ],

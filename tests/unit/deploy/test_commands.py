@@ -14,6 +14,7 @@ import pytest
 
 from turbolift.deploy.call import call
 from turbolift.deploy.http import is_ready
+from turbolift.deploy.platform import Reach
 from unit.deploy.deployments import DOUBLE, Deployment, double, wait_for
 
 WORDS = "shop.words:Words.count"
@@ -287,8 +288,7 @@ def test_serve_answers_in_the_foreground_until_it_is_stopped(deployment: Deploym
     with deployment.start("serve", "double", "--uds", socket, bundle=bundle) as process:
         try:
             wait_for(lambda: socket.exists() and is_ready(f"unix://{socket}"))
-            route = {"endpoint": f"unix://{socket}", "timeout": 10.0}
-            assert call(DOUBLE, route, {"n": 21}, timeout=None) == 0
+            assert call(DOUBLE, {"timeout": 10.0}, {"n": 21}, Reach(f"unix://{socket}"), timeout=None) == 0
             assert deployment.processes() == []
         finally:
             process.send_signal(signal.SIGTERM)

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from turbolift.client.transport import Tls
 from turbolift.deploy.forwarding import LiveTable
+from turbolift.deploy.platform import Reach
 
 
 class Ways:
@@ -24,13 +26,18 @@ class Ways:
         self.refuse = False
 
     @contextlib.contextmanager
-    def way(self, function: str, route: Mapping[str, Any]) -> Iterator[str]:
+    def way(self, function: str, route: Mapping[str, Any]) -> Iterator[Reach]:
         if self.refuse:
             raise OSError("no")
         endpoint = f"unix:///run/{function}-{route['version']}"
         assert endpoint not in self.named()
         self.open.add(endpoint)
-        yield endpoint
+        tls = self.path.parent / f"{function}-{route['version']}"
+        tls.mkdir(exist_ok=True)
+        (tls / "tls.crt").write_text(route["version"])
+        yield Reach(
+            endpoint, Tls(f"{function}.svc", str(tls)) if route["endpoint"].startswith("https:") else None
+        )
         assert endpoint not in self.named() or not self.path.exists()
         self.open.remove(endpoint)
 
@@ -41,9 +48,9 @@ class Ways:
         return {one["endpoint"] for one in json.loads(self.path.read_text("utf-8"))["routes"].values()}
 
 
-def table(generation: int, **versions: str) -> dict[str, Any]:
+def table(generation: int, *, scheme: str = "http", **versions: str) -> dict[str, Any]:
     routes = {
-        name: {"version": version, "endpoint": f"http://{name}-{version}.svc:8080", "timeout": 5.0}
+        name: {"version": version, "endpoint": f"{scheme}://{name}-{version}.svc:8080", "timeout": 5.0}
         for name, version in versions.items()
     }
     return {"generation": generation, "routes": routes}
@@ -92,3 +99,16 @@ def test_a_table_whose_ways_cannot_all_be_opened_is_not_taken(tmp_path: Path) ->
     ways.refuse = False
     live.update(table(2, f="b"))
     assert ways.named() == {"unix:///run/f-b"}
+
+
+def test_a_caller_finds_whom_to_trust_and_who_it_is_beside_the_table(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    ways = Ways(tmp_path / "here" / "routes.json")
+    live = LiveTable(ways.path, ways.way, keep=0.0)
+    for generation, version in enumerate("ab"):
+        live.update(table(generation, scheme="https", f=version))
+        found = json.loads(ways.path.read_text("utf-8"))["routes"]["f"]
+        assert found["server_name"] == "f.svc"
+        assert (ways.path.parent / "tls" / "tls.crt").read_text("utf-8") == version
+    ways.path.unlink()
+    live.close()

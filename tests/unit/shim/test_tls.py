@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import ssl
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from turbolift import ConnectError, MaybeExecuted, TlsError, client
+from turbolift.wire.tls import validity
 from unit.shim.certificates import EARLY, EXPIRED, NAME, Signer, write
 
 Start = Callable[..., Any]
@@ -71,7 +73,10 @@ def test_calls_go_over_tls(start: Start, served: Any, get: Any) -> None:
     # Whoever asks for health has no certificate.
     assert get(shim.probes, "/healthz")[0] == 200
     assert get(shim.probes, "/readyz")[0] == 200
-    assert b"turbolift_calls_total" in get(shim.probes, "/metrics")[2]
+    counted = get(shim.probes, "/metrics")[2]
+    assert b"turbolift_calls_total" in counted
+    (end,) = re.findall(rb"^turbolift_certificate_end_seconds\{.*\} (\S+)$", counted, re.MULTILINE)
+    assert float(end) == validity((shim.certificates / "tls.crt").read_bytes()).end
     for path in ("/v1/schema", "/v1/openapi.json", "/v1/functions/served:act", "/"):
         assert get(shim.probes, path)[0] == 404
     body = json.dumps({"args": {"what": "echo"}})

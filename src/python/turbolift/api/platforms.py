@@ -133,8 +133,8 @@ class K8s(_Declaration):
     """
 
     __slots__ = (
-        "configs", "context", "max_scale_n", "min_scale_n", "namespace", "node_selector", "pull_secrets", "registry",
-        "resources", "secrets", "tolerations",
+        "configs", "context", "max_scale_n", "min_scale_n", "namespace", "node_selector", "plaintext", "pull_secrets",
+        "registry", "resources", "secrets", "tolerations",
     )  # fmt: skip
     kind = "k8s"
     configs: tuple[tuple[str, str], ...] | None
@@ -143,6 +143,7 @@ class K8s(_Declaration):
     min_scale_n: int | None
     namespace: str | None
     node_selector: tuple[tuple[str, str], ...] | None
+    plaintext: bool | None
     pull_secrets: tuple[str, ...] | None
     registry: str | None
     resources: tuple[tuple[str, str], ...] | None
@@ -163,6 +164,7 @@ class K8s(_Declaration):
         tolerations: Iterable[_Toleration] | None = None,
         resources: Mapping[str, str | int] | Iterable[tuple[str, str | int]] | None = None,
         pull_secrets: Iterable[str] | None = None,
+        plaintext: bool | None = None,
     ) -> None:
         """`max_scale_n`: replicas of one function at most, unless its tag says otherwise; `min_scale_n` (1): at
         least. `namespace`, `context` (of the kubeconfig) and `registry` (``host/prefix`` that images are pushed
@@ -171,7 +173,10 @@ class K8s(_Declaration):
         `secrets` and `configs`: environment variables that the cluster fills in, as
         ``{"DB_PASSWORD": "database/password"}``: key ``password`` of the Secret (or ConfigMap) ``database``.
         `node_selector`, `tolerations`: as in a pod's spec. `resources`: extended ones, as
-        ``{"nvidia.com/gpu": 1}``. `pull_secrets`: names of Secrets to pull images with."""
+        ``{"nvidia.com/gpu": 1}``. `pull_secrets`: names of Secrets to pull images with.
+
+        `plaintext`: calls come by plain HTTP, from whoever reaches the pods; otherwise they come over TLS, from callers
+        with a certificate of the deployment's."""
         if context is not None and (not isinstance(context, str) or not context):
             raise ConfigurationError(
                 f"K8s(context={context!r}): it must be the name of a context of the kubeconfig"
@@ -185,7 +190,10 @@ class K8s(_Declaration):
             raise ConfigurationError(
                 f"K8s(max_scale_n={most}, min_scale_n={min_scale_n}): max_scale_n must be at least min_scale_n"
             )
+        if plaintext is not None and not isinstance(plaintext, bool):
+            raise ConfigurationError(f"K8s(plaintext={plaintext!r}): it must be True or False")
         put = object.__setattr__
+        put(self, "plaintext", plaintext or None)
         put(self, "configs", _references("configs", configs, "ConfigMap"))
         put(self, "context", context)
         put(self, "max_scale_n", most)

@@ -177,29 +177,41 @@ def _complain(trouble: str) -> None:
 class _Handshake(ssl.SSLObject):
     """Notes of a certificate that is refused when it is valid: the error alone does not say."""
 
-    _sslobj: Any
-
     def do_handshake(self) -> None:
         """Go on."""
         try:
             super().do_handshake()
         except ssl.SSLCertVerificationError as error:
-            error.validity = self._peer()  # type: ignore[attr-defined]
+            error.validity = _peer(self)  # type: ignore[attr-defined]
             raise
 
-    def _peer(self) -> Validity | None:
-        # A method of the object itself from Python 3.13 on, with DER; before that, of what is below it.
+
+class _Socket(ssl.SSLSocket):
+    """The same for a socket that blocks."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands."""
         try:
-            chain = getattr(self, "get_unverified_chain", self._sslobj.get_unverified_chain)()
-            first = chain[0]
-            data = first if isinstance(first, bytes) else first.public_bytes()
-            return validity(data.encode("ascii") if isinstance(data, str) else data)
-        except (AttributeError, IndexError, TypeError, ValueError, ssl.SSLError):
-            return None
+            super().do_handshake(block)
+        except ssl.SSLCertVerificationError as error:
+            error.validity = _peer(self)  # type: ignore[attr-defined]
+            raise
+
+
+def _peer(connection: Any) -> Validity | None:
+    # A method of the connection itself from Python 3.13 on, with DER; before that, of what is below it.
+    try:
+        chain = getattr(connection, "get_unverified_chain", connection._sslobj.get_unverified_chain)()
+        first = chain[0]
+        data = first if isinstance(first, bytes) else first.public_bytes()
+        return validity(data.encode("ascii") if isinstance(data, str) else data)
+    except (AttributeError, IndexError, TypeError, ValueError, ssl.SSLError):
+        return None
 
 
 class _Context(ssl.SSLContext):
     sslobject_class = _Handshake
+    sslsocket_class = _Socket
 
 
 def _context(folder: str) -> ssl.SSLContext:

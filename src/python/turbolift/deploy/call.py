@@ -14,6 +14,7 @@ from typing import Any
 
 from turbolift.deploy.http import Answer, request
 from turbolift.deploy.names import resolve
+from turbolift.deploy.platform import Reach
 from turbolift.errors import ConfigurationError, DecodeError, DeployError
 from turbolift.wire import DEADLINE, decode_body, function_path, write_deadline
 
@@ -37,11 +38,13 @@ def parse_arguments(text: str) -> dict[str, Any]:
     return document
 
 
-def call(function: str, route: dict[str, Any], arguments: dict[str, Any], *, timeout: float | None) -> int:
-    """Call `function` by its `route`; print the JSON of its result, or the problem on stderr. Returns the
-    exit code.
+def call(
+    function: str, route: dict[str, Any], arguments: dict[str, Any], reach: Reach, *, timeout: float | None
+) -> int:
+    """Call `function`, which has the `route`, by `reach`; print the JSON of its result, or the problem on stderr.
+    Returns the exit code.
     """
-    endpoint = route["endpoint"]
+    endpoint = reach.endpoint
     seconds = timeout if timeout is not None else route.get("timeout")
     headers = {"Content-Type": "application/json"}
     if seconds is not None:
@@ -54,6 +57,7 @@ def call(function: str, route: dict[str, Any], arguments: dict[str, Any], *, tim
             body=json.dumps({"args": arguments}).encode(),
             headers=headers,
             timeout=None if seconds is None else seconds + _LATE,
+            tls=reach.tls,
         )
     except TimeoutError:
         raise DeployError(
@@ -74,19 +78,18 @@ def call(function: str, route: dict[str, Any], arguments: dict[str, Any], *, tim
 def run_checks(
     routes: dict[str, Any],
     checks: Sequence[tuple[str, str]],
-    reach: Callable[[str], AbstractContextManager[str]],
+    reach: Callable[[str], AbstractContextManager[Reach]],
 ) -> bool:
     """Call each of `checks` (function, JSON of its arguments), print what it gives; return whether all did.
 
-    `reach` gives the endpoint of a function as this machine reaches it.
+    `reach` gives how this machine reaches a function.
     """
     failed = []
     for given, arguments in checks:
         function = resolve(given, routes)
         print(f"check {function}({arguments}):", end=" ", flush=True)
-        with reach(function) as endpoint:
-            route = {**routes[function], "endpoint": endpoint}
-            code = call(function, route, parse_arguments(arguments), timeout=None)
+        with reach(function) as way:
+            code = call(function, routes[function], parse_arguments(arguments), way, timeout=None)
         if code != 0:
             print("failed")
             failed.append(function)

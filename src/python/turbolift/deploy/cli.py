@@ -37,6 +37,7 @@ commands:
   down [FUNCTION...]       stop functions, or all; what is kept allows a rollback
   forward [-- COMMAND]     make functions in a cluster callable from here, for COMMAND or until Ctrl-C
   render DIR               write a cluster's objects as YAML with a kustomization, for GitOps
+  certificates             make and renew those of functions in a cluster and of their callers, as every up does
   prune [--dry-run]        remove images, layers and logs that nothing kept needs
   destroy                  stop everything and remove all that is kept
   COMMAND --help           more about one
@@ -223,6 +224,15 @@ def _render(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, v
     return 0
 
 
+def _certificates(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
+    """Make and renew the certificates of functions in a cluster and of their callers, where it is time, and say
+    until when they are valid. Every up does it; this is for those that somebody else rolls out (render), and for
+    deployments that are left alone for months."""
+    parser.parse_args(argv)
+    commands.certificates(_session(options, view.say))
+    return 0
+
+
 def _forward(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
     """Open a port-forward to each function and a route table that leads there: for a command that is given
     after --, which runs with TURBOLIFT=on, or until Ctrl-C."""
@@ -298,8 +308,8 @@ def _call(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, vie
     session = _asked(options, view.say)
     routes = session.state.table()["routes"] if session.state.exists() else {}
     function = resolve(mine.function, routes)
-    with session.reach(function) as endpoint:
-        return call(function, {**routes[function], "endpoint": endpoint}, arguments, timeout=mine.timeout)
+    with session.reach(function) as way:
+        return call(function, routes[function], arguments, way, timeout=mine.timeout)
 
 
 def _export(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
@@ -355,6 +365,7 @@ _COMMANDS: dict[str, _Run] = {
     "diff": _diff,
     "render": _render,
     "forward": _forward,
+    "certificates": _certificates,
     "serve": _serve,
     "status": _status,
     "logs": _logs,

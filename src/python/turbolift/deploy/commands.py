@@ -127,6 +127,19 @@ def render(
     print(f"kubectl apply -k {shlex.quote(str(folder))}   (push the images first: './pants run deploy' does)")
 
 
+def certificates(session: Session) -> None:
+    """Make and renew what callers and functions show to one another, of the bundle if there is one, and of what serves."""
+    shared = session.shared()
+    if shared is None:
+        raise ConfigurationError("certificates are of functions in a cluster: add --platform k8s")
+    with session.alone("certificates"):
+        wanted = {(one.function, one.version): one for one in session.state.current().releases().values()}
+        if session.bundle is not None:
+            wanted |= {(one.function, one.version): one for one in session.bundle.releases}
+        lines = asyncio.run(shared[1].tend(list(wanted.values())))
+    print("\n".join(lines) or f"no function of {session.settings.deployment!r} needs any")
+
+
 def serve(
     session: Session, given: str | None, listen: Sequence[str]
 ) -> tuple[list[str], dict[str, str], Path]:

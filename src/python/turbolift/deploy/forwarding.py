@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -16,8 +17,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from turbolift.client.routes import TLS_FOLDER
 from turbolift.deploy import files
-from turbolift.deploy.platform import Instance, Platform, SharedPlatform, reach
+from turbolift.deploy.platform import Instance, Platform, Reach, SharedPlatform, reach
 from turbolift.deploy.session import Session
 from turbolift.errors import ConfigurationError, DeployError, TurboliftError
 
@@ -37,15 +39,15 @@ class LiveTable:
     def __init__(
         self,
         path: Path,
-        way: Callable[[str, Mapping[str, Any]], contextlib.AbstractContextManager[str]],
+        way: Callable[[str, Mapping[str, Any]], contextlib.AbstractContextManager[Reach]],
         *,
         keep: float = KEEP,
     ) -> None:
-        """`way` gives an endpoint for a function (an identity) and its route in the cluster's table."""
+        """`way` gives how to reach a function (an identity) and its route in the cluster's table."""
         self.path = path
         self._way = way
         self._keep = keep
-        self._open: dict[tuple[str, str], tuple[contextlib.ExitStack, str]] = {}
+        self._open: dict[tuple[str, str], tuple[contextlib.ExitStack, Reach]] = {}
         self._old: list[tuple[float, contextlib.ExitStack]] = []
         self._table: dict[str, Any] = {}
 
@@ -62,7 +64,14 @@ class LiveTable:
             if key not in self._open:
                 stack = contextlib.ExitStack()
                 self._open[key] = (stack, stack.enter_context(self._way(key[0], route)))
-        routes = {key[0]: {**route, "endpoint": self._open[key][1]} for key, route in wanted.items()}
+        routes = {}
+        for key, route in wanted.items():
+            way = self._open[key][1]
+            routes[key[0]] = {**route, "endpoint": way.endpoint}
+            if way.tls is not None:
+                routes[key[0]]["server_name"] = way.tls.server_name
+                # One caller's certificate for all: callers look for it beside the table.
+                shutil.copytree(way.tls.folder, self.path.parent / TLS_FOLDER, dirs_exist_ok=True)
         files.write(self.path, json.dumps({**table, "routes": routes}, indent=1).encode())
         self._table = table
         for key in self._open.keys() - wanted.keys():
@@ -103,7 +112,7 @@ def forward(session: Session, command: Sequence[str]) -> int:
 
 def _way(
     platform: Platform, function: str, route: Mapping[str, Any]
-) -> contextlib.AbstractContextManager[str]:
+) -> contextlib.AbstractContextManager[Reach]:
     """Open the way to what a route of the cluster's table names; its endpoint says which."""
     return reach(
         platform, Instance(route["endpoint"], function, route["version"], platform.kind, route["endpoint"])

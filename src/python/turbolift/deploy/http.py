@@ -1,16 +1,20 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""One HTTP request to an endpoint of the route table (``unix:///path`` or ``http://host:port``), by the
-standard library.
+"""One HTTP request to an endpoint of the route table (``unix:///path``, ``http://host:port``, ``https://host:port``),
+by the standard library.
 """
 
 from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
+
+from turbolift.client import tls as secured
+from turbolift.client.transport import InsecureError, Tls
 
 
 class Answer(NamedTuple):
@@ -32,6 +36,20 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+class _TlsConnection(http.client.HTTPConnection):
+    def __init__(self, host: str, port: int | None, timeout: float | None, tls: Tls) -> None:
+        super().__init__(host, port or http.client.HTTPS_PORT, timeout=timeout)
+        self._tls = tls
+
+    def connect(self) -> None:
+        super().connect()
+        context = secured.context(self._tls)
+        try:
+            self.sock = context.wrap_socket(self.sock, server_hostname=self._tls.server_name)
+        except OSError as error:
+            raise secured.failed(error, self._tls) from None
+
+
 def request(
     endpoint: str,
     method: str,
@@ -40,8 +58,10 @@ def request(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: float | None = None,
+    tls: Tls | None = None,
 ) -> Answer:
-    """Send one request and return the answer. `timeout` (seconds) is for each step of it.
+    """Send one request and return the answer. `timeout` (seconds) is for each step of it; `tls`: how an ``https://``
+    endpoint is secured, if not by its own name and what the system trusts.
 
     Raises OSError (TimeoutError among them) or http.client.HTTPException.
     """
@@ -50,13 +70,22 @@ def request(
         connection = _UnixConnection(endpoint.removeprefix("unix://"), timeout)
     else:
         parts = urlsplit(endpoint)
-        secure = parts.scheme == "https"
-        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            tls = tls or Tls(host, "")
+            connection = _TlsConnection(host, parts.port, timeout, tls)
+        else:
+            connection = http.client.HTTPConnection(host, parts.port, timeout=timeout)
     try:
         connection.request(method, path, body=body, headers={"Connection": "close", **(headers or {})})
         response = connection.getresponse()
         return Answer(response.status, cast("Mapping[str, str]", response.headers), response.read())
+    except InsecureError as error:
+        raise ConnectionError(str(error)) from None
+    except ssl.SSLError as error:
+        # In TLS 1.3 a server refuses its caller after it was asked.
+        told = None if tls is None else secured.refused(error, tls)
+        raise error if told is None else ConnectionError(str(told)) from None
     finally:
         connection.close()
 

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from turbolift.client.transport import Tls
 from turbolift.errors import DeployError
 from turbolift.image.layout import Layout
 
@@ -129,6 +130,13 @@ class Host:
         return max(DRAIN, release.options.get("timeout") or 0.0)
 
 
+class Reach(NamedTuple):
+    """How this machine calls an instance: the endpoint, and how it is secured."""
+
+    endpoint: str
+    tls: Tls | None = None
+
+
 class StartError(DeployError):
     """An instance did not become ready.
 
@@ -235,6 +243,10 @@ class SharedPlatform(Protocol):
         """Return whether `release` can be started without its image being in the store."""
         ...
 
+    async def tend(self, releases: Sequence[Release]) -> list[str]:
+        """Renew what runs out with time, of what serves: certificates. Return what there is of them, line by line."""
+        ...
+
     def stale(self, release: Release) -> bool:
         """Return whether what runs of `release` was made by other settings than those of now."""
         ...
@@ -243,7 +255,7 @@ class SharedPlatform(Protocol):
         """Stop `instance` if nobody calls it any more; return whether it was stopped."""
         ...
 
-    def reach(self, instance: Instance) -> AbstractContextManager[str]:
+    def reach(self, instance: Instance) -> AbstractContextManager[Reach]:
         """Give an endpoint that this machine can call `instance` by."""
         ...
 
@@ -282,8 +294,8 @@ class AppPlatform(Protocol):
         ...
 
 
-def reach(platform: Platform, instance: Instance) -> AbstractContextManager[str]:
+def reach(platform: Platform, instance: Instance) -> AbstractContextManager[Reach]:
     """Give an endpoint that this machine can call `instance` by: its own, or what a shared platform opens."""
     if isinstance(platform, SharedPlatform):
         return platform.reach(instance)
-    return nullcontext(instance.endpoint)
+    return nullcontext(Reach(instance.endpoint))

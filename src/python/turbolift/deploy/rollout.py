@@ -100,6 +100,7 @@ class Rollout:
         if sound and leftovers:
             used = await self._clean(leftovers)
             leftovers = []
+        await self._tend(former)
         steps = plan(wanted, former.serving, await self._healthy(former, wanted))
         self._view.open(step.function for step in steps)
         self._show(steps)
@@ -137,6 +138,13 @@ class Rollout:
             if instance.id not in serving
             and not (self._platforms.shared(kind) and (instance.function, instance.version) in versions)
         ]
+
+    async def _tend(self, former: Generation) -> None:
+        serving = [one.release for one in former.serving.values()]
+        for kind in sorted({one.platform for one in serving}):
+            shared = self._platforms.shared(kind)
+            if shared is not None:
+                await shared.tend([one for one in serving if one.platform == kind])
 
     def _is_shared(self, release: Release) -> bool:
         return self._platforms.shared(release.platform) is not None

@@ -15,7 +15,7 @@ from turbolift.deploy.files import private_dir
 from turbolift.deploy.lock import exclusive
 from turbolift.deploy.names import resolve
 from turbolift.deploy.places import locate
-from turbolift.deploy.platform import Host, Platform, SharedPlatform, reach
+from turbolift.deploy.platform import Host, Platform, Reach, SharedPlatform, reach
 from turbolift.deploy.rollout import Platforms
 from turbolift.deploy.state import Generation, Serving, State
 from turbolift.deploy.store import open_store
@@ -100,11 +100,11 @@ class Session:
             self._place,
         )
 
-    def reach(self, function: str) -> contextlib.AbstractContextManager[str]:
+    def reach(self, function: str) -> contextlib.AbstractContextManager[Reach]:
         """Give the endpoint of a function (an identity) as this machine reaches it."""
         if self._place is None:
             endpoint: str = self.state.table()["routes"][function]["endpoint"]
-            return contextlib.nullcontext(endpoint)
+            return contextlib.nullcontext(Reach(endpoint))
         instance = self.state.current().serving[function].instance
         return reach(self.platforms()[instance.platform], instance)
 

@@ -24,12 +24,13 @@ _CALLS = re.compile(rb"^turbolift_calls_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILI
 @dataclass(frozen=True, slots=True)
 class Line:
     """One function: what serves it, how it fares, how many calls this process of it has answered (None: not
-    known).
+    known), and whether other machines call it without encryption (None: it is called from this machine alone).
     """
 
     serving: Serving
     health: Health
     calls: int | None
+    plaintext: bool | None = None
 
     def json(self) -> dict[str, object]:
         """Return the object of ``status --json``."""
@@ -44,6 +45,7 @@ class Line:
             "pid": self.health.pid,
             "restarts": self.health.restarts,
             "calls": self.calls,
+            **({} if self.plaintext is None else {"plaintext": self.plaintext}),
             **({} if self.health.replicas is None else {"replicas": list(self.health.replicas)}),
         }
 
@@ -57,11 +59,12 @@ async def gather(session: Session) -> list[Line]:
         assert platforms is not None
         health = await platforms[one.instance.platform].health(one.instance)
         shared = platforms.shared(one.instance.platform)
+        plaintext = None if shared is None else one.instance.endpoint.startswith("http://")
         if not health.ready:
-            return Line(one, health, None)
+            return Line(one, health, None, plaintext)
         if shared is not None:
             texts = await asyncio.to_thread(shared.scrape, one.instance)
-            return Line(one, health, _sum(texts) if texts else None)
+            return Line(one, health, _sum(texts) if texts else None, plaintext)
         return Line(one, health, await asyncio.to_thread(_calls, one.instance.endpoint))
 
     return list(await asyncio.gather(*(ask(one) for one in serving)))
@@ -126,7 +129,7 @@ def _print_table(lines: list[Line]) -> None:
             "" if health.since is None else _age(time.time() - health.since),
             "" if line.calls is None else str(line.calls),
             str(health.restarts),
-            Text(line.serving.instance.endpoint),
+            Text(line.serving.instance.endpoint + (" (plaintext)" if line.plaintext else "")),
         )
     console.print(table)
 

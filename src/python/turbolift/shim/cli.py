@@ -172,6 +172,9 @@ def _serve(
     gate = Gate(tag.concurrency, tag.queue)
     metrics = Metrics(served.identity, gate, version=version, contract=served.contract.digest)
 
+    if secured is not None:
+        metrics.certificate_end = secured.end
+
     async def run() -> int:
         from turbolift.shim.dispatch import Dispatcher
         from turbolift.shim.runners import LoopRunner, Runner, ThreadRunner

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ class Metrics:
         self._seconds = 0.0
         self._recent = 0.0
         self.workers_replaced = 0
+        self.certificate_end: Callable[[], float | None] = lambda: None
 
     def observe(self, outcome: str, seconds: float) -> None:
         """Count one call that ended as `outcome` (``ok``, ``cancelled``, a problem kind) after `seconds`."""
@@ -99,6 +100,15 @@ class Metrics:
         ):
             gauge = GaugeMetricFamily(name, text, labels=["function"])
             gauge.add_metric([self._function], value)
+            yield gauge
+        end = self.certificate_end()
+        if end is not None:
+            gauge = GaugeMetricFamily(
+                "turbolift_certificate_end_seconds",
+                "When the server's certificate expires, since 1970.",
+                labels=["function"],
+            )
+            gauge.add_metric([self._function], end)
             yield gauge
         replaced = CounterMetricFamily(
             "turbolift_workers_replaced", "Worker processes that died or were ended.", labels=["function"]

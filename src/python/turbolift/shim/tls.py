@@ -54,6 +54,11 @@ class ServerTls:
         # Called for each handshake, also of a caller that names no server.
         self.context.sni_callback = self._choose
 
+    def end(self) -> float | None:
+        """Return when the certificate that is in use expires, in seconds since 1970."""
+        self._credentials.context()
+        return None if self._valid is None else self._valid.end
+
     def _make(self, folder: str) -> ssl.SSLContext:
         made = _context(folder)
         self._valid = certificate_validity(folder)

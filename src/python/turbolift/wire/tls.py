@@ -127,6 +127,8 @@ class Credentials:
         signature = _signature(self.folder)
         if self._context is not None and signature == self._signature:
             return self._context
+        made: ssl.SSLContext | None = None
+        trouble = ""
         for _ in range(3):
             try:
                 made, trouble = self._made(), ""

@@ -129,7 +129,12 @@ class Scene:
             "name": names.routes_name(DEPLOYED),
             "items": [{"key": "routes.json", "path": "routes.json"}],
         }
-        volumes = [{"name": "routes", "configMap": config}]
+        secret = {
+            "name": names.caller_name(DEPLOYED),
+            "items": [{"key": key, "path": f"tls/{key}"} for key in ("tls.crt", "tls.key", "ca.crt")],
+        }
+        sources = [{"configMap": config}, {"secret": secret}]
+        volumes = [{"name": "routes", "projected": {"sources": sources}}]
         self._start_pod("load", {names.CALLER: DEPLOYED}, container, volumes)
 
     def start_outside(self) -> None:

@@ -70,7 +70,7 @@ def test_its_table_has_exactly_its_pins_and_its_pods_mount_it() -> None:
     assert found["ConfigMap"]["immutable"] is True
     pod = found["Job"]["spec"]["template"]["spec"]
     (volume,) = (one for one in pod["volumes"] if one["name"] == "routes")
-    assert volume["configMap"]["name"] == found["ConfigMap"]["metadata"]["name"]
+    assert volume["projected"]["sources"][0]["configMap"]["name"] == found["ConfigMap"]["metadata"]["name"]
     (mount,) = (one for one in pod["containers"][0]["volumeMounts"] if one["name"] == "routes")
     env = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
     assert env["TURBOLIFT_ROUTES"] == f"{mount['mountPath']}/routes.json"

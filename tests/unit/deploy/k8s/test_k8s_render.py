@@ -49,7 +49,8 @@ def release(function: str, platform: K8s | None = None, version: str = "1", **op
     return Release(function, digest, f"sha256:{digest}", "k8s", document)
 
 
-PLAIN = release("shop.double:double")
+SMALL = release("shop.double:double")
+OPEN = release("shop.open:serve", K8s(plaintext=True))
 RICH = release(
     "pricing.quote:Quotes.quote",
     K8s(
@@ -76,15 +77,15 @@ def by_kind(settings: Settings, one: Release) -> dict[str, Object]:
 
 
 def test_golden() -> None:
-    found = manifests.files(SETTINGS, [RICH, PLAIN])
+    found = manifests.files(SETTINGS, [RICH, SMALL, OPEN])
     assert sorted(found) == sorted(path.name for path in GOLDEN.glob("*.yaml"))
     for name, text in found.items():
         assert text == (GOLDEN / name).read_text("utf-8"), f"{name}: see {GOLDEN}"
 
 
 def test_manifests_say_what_deploy_applies() -> None:
-    found = manifests.files(SETTINGS, [PLAIN, RICH])
-    for one in (PLAIN, RICH):
+    found = manifests.files(SETTINGS, [SMALL, RICH])
+    for one in (SMALL, RICH):
         text = found[f"{names.function_name(one.function)}.yaml"]
         assert list(yaml.safe_load_all(text)) == render.release_objects(SETTINGS, one)
     (routes,) = yaml.safe_load_all(found["routes.yaml"])
@@ -102,17 +103,17 @@ def test_a_text_stays_a_text_for_any_reader(text: str) -> None:
 
 
 def test_writing_takes_old_functions_away_and_touches_no_file_of_others(tmp_path: Path) -> None:
-    manifests.write(tmp_path, SETTINGS, [PLAIN, RICH])
+    manifests.write(tmp_path, SETTINGS, [SMALL, RICH])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    manifests.write(tmp_path, SETTINGS, [RICH, PLAIN])
+    manifests.write(tmp_path, SETTINGS, [RICH, SMALL])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    manifests.write(tmp_path, SETTINGS, [PLAIN])
+    manifests.write(tmp_path, SETTINGS, [SMALL])
     assert len(list(tmp_path.iterdir())) == 3
     (tmp_path / "mine.yaml").write_text("kind: Secret\n")
     with pytest.raises(DeployError, match=r"mine\.yaml: not made by turbolift"):
-        manifests.write(tmp_path, SETTINGS, [PLAIN])
+        manifests.write(tmp_path, SETTINGS, [SMALL])
     with pytest.raises(DeployError, match="not made by turbolift for deployment 'other'"):
-        manifests.write(tmp_path, Settings("other", "n", "r.example"), [PLAIN])
+        manifests.write(tmp_path, Settings("other", "n", "r.example"), [SMALL])
 
 
 @given(IDENTITIES, VERSIONS)
@@ -138,10 +139,10 @@ def test_the_order_of_what_is_given_changes_nothing(env: dict[str, str], random:
     items = list(env.items())
     random.shuffle(items)
     one, other = (release("m:f", max_scale_n=3, env=given) for given in (env, dict(items)))
-    assert manifests.files(SETTINGS, [one, PLAIN]) == manifests.files(SETTINGS, [PLAIN, other])
+    assert manifests.files(SETTINGS, [one, SMALL]) == manifests.files(SETTINGS, [SMALL, other])
 
 
-@pytest.mark.parametrize("one", [PLAIN, RICH], ids=["plain", "rich"])
+@pytest.mark.parametrize("one", [SMALL, RICH, OPEN], ids=["small", "rich", "open"])
 def test_the_pod_is_restricted(one: Release) -> None:
     spec = by_kind(SETTINGS, one)["Deployment"]["spec"]["template"]["spec"]
     assert spec["securityContext"]["runAsNonRoot"] is True
@@ -154,7 +155,7 @@ def test_the_pod_is_restricted(one: Release) -> None:
         assert context["readOnlyRootFilesystem"] is True
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert re.fullmatch(r"registry\.example/team/[-a-z0-9]+@sha256:[0-9a-f]{64}", container["image"])
-    assert all(volume.keys() & {"emptyDir", "configMap"} for volume in spec["volumes"])
+    assert all(volume.keys() & {"emptyDir", "projected", "secret"} for volume in spec["volumes"])
 
 
 @given(st.floats(0.1, 5000), st.none() | st.floats(0, 5000))
@@ -169,7 +170,7 @@ def test_the_grace_time_fits_preStop_and_drain(timeout: float, drain: float | No
 
 
 def test_replicas_are_the_autoscalers_where_there_is_one() -> None:
-    plain, rich = by_kind(SETTINGS, PLAIN), by_kind(SETTINGS, RICH)
+    plain, rich = by_kind(SETTINGS, SMALL), by_kind(SETTINGS, RICH)
     assert plain["Deployment"]["spec"]["replicas"] == 1
     assert "HorizontalPodAutoscaler" not in plain
     assert "replicas" not in rich["Deployment"]["spec"]
@@ -189,11 +190,11 @@ def test_secrets_are_references_and_a_dollar_is_a_dollar() -> None:
 
 
 def test_the_hash_tells_every_change() -> None:
-    (before,) = [each for each in render.release_objects(SETTINGS, PLAIN) if each["kind"] == "Service"]
+    (before,) = [each for each in render.release_objects(SETTINGS, SMALL) if each["kind"] == "Service"]
     assert annotation(before, names.SPEC_HASH) == annotation(
-        by_kind(SETTINGS, copy.deepcopy(PLAIN))["Service"], names.SPEC_HASH
+        by_kind(SETTINGS, copy.deepcopy(SMALL))["Service"], names.SPEC_HASH
     )
-    moved = by_kind(Settings("deploy", "elsewhere", "registry.example/team"), PLAIN)["Service"]
+    moved = by_kind(Settings("deploy", "elsewhere", "registry.example/team"), SMALL)["Service"]
     assert annotation(before, names.SPEC_HASH) != annotation(moved, names.SPEC_HASH)
 
 
@@ -226,13 +227,55 @@ def test_a_deployment_whose_name_is_no_label() -> None:
         names.deployment_labels("d" * 54)
 
 
-def test_ports_and_paths_are_the_shims() -> None:
-    container = by_kind(SETTINGS, PLAIN)["Deployment"]["spec"]["template"]["spec"]["containers"][0]
-    assert [
-        container[f"{name}Probe"]["httpGet"]["path"] for name in ("startup", "readiness", "liveness")
-    ] == [
-        "/readyz",
-        "/readyz",
-        "/healthz",
-    ]
+@pytest.mark.parametrize(("one", "port"), [(SMALL, "probes"), (OPEN, "http")], ids=["tls", "plaintext"])
+def test_ports_and_paths_are_the_shims(one: Release, port: str) -> None:
+    template = by_kind(SETTINGS, one)["Deployment"]["spec"]["template"]
+    container = template["spec"]["containers"][0]
+    probes = [container[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")]
+    assert [probe["path"] for probe in probes] == ["/readyz", "/readyz", "/healthz"]
+    assert {(probe["port"], probe["scheme"]) for probe in probes} == {(port, "HTTP")}
     assert container["ports"][0]["containerPort"] == pod.PORT == 8080
+    numbers = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == str(numbers[port])
+
+
+def test_calls_are_closed_by_default() -> None:
+    found = by_kind(SETTINGS, SMALL)
+    (served,) = found["Service"]["spec"]["ports"]
+    assert (served["name"], served["targetPort"], served["appProtocol"]) == ("https", "https", "https")
+    name = found["Service"]["metadata"]["name"]
+    assert render.endpoint(SETTINGS, SMALL) == f"https://{name}.pricing.svc:8080"
+    spec = found["Deployment"]["spec"]["template"]["spec"]
+    container = spec["containers"][0]
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    assert env["TURBOLIFT_PROBE_PORT"] == "8081"
+    (mount,) = [each for each in container["volumeMounts"] if each["mountPath"] == env["TURBOLIFT_TLS"]]
+    volumes = {each["name"]: each for each in spec["volumes"]}
+    assert mount["readOnly"] is True
+    assert volumes[mount["name"]]["secret"] == {"secretName": name, "defaultMode": 0o440}
+    # A function may call others: it has what callers have, where callers look for it.
+    (mount,) = [each for each in container["volumeMounts"] if each["mountPath"] == "/etc/turbolift"]
+    sources = volumes[mount["name"]]["projected"]["sources"]
+    paths = {item["path"] for source in sources for one in source.values() for item in one["items"]}
+    assert paths == {"routes.json", "tls/ca.crt", "tls/tls.crt", "tls/tls.key"}
+    assert env["TURBOLIFT_ROUTES"] == "/etc/turbolift/routes.json"
+    # Only its callers reach either port.
+    (rule,) = found["NetworkPolicy"]["spec"]["ingress"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": {"turbolift.dev/caller": "deploy"}}}]
+    assert [each["port"] for each in rule["ports"]] == [8080, 8081]
+
+
+def test_plaintext_is_said_and_nothing_else_of_it_is_mounted() -> None:
+    found = by_kind(SETTINGS, OPEN)
+    assert [each["name"] for each in found["Service"]["spec"]["ports"]] == ["http"]
+    assert render.endpoint(SETTINGS, OPEN).startswith("http://shop-open-serve-")
+    spec = found["Deployment"]["spec"]["template"]["spec"]
+    assert [each["name"] for each in spec["volumes"]] == ["tmp", "routes"]
+    assert "TURBOLIFT_TLS" not in json.dumps(found["Deployment"])
+    assert [each["port"] for each in found["NetworkPolicy"]["spec"]["ingress"][0]["ports"]] == [8080]
+
+
+def test_no_key_is_in_a_manifest() -> None:
+    text = "".join(manifests.files(SETTINGS, [SMALL, RICH, OPEN]).values())
+    assert "kind: Secret\n" not in text
+    assert "PRIVATE KEY" not in text

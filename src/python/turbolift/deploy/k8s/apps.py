@@ -172,7 +172,7 @@ def _template(settings: Settings, app: App) -> dict[str, Any]:
             "containers": [container],
             "volumes": [
                 {"name": "tmp", "emptyDir": {"sizeLimit": pod.TMP}},
-                {"name": "routes", "configMap": {"name": versioned}},
+                pod.routes_volume(settings, versioned, optional=False),
             ],
         },
     }

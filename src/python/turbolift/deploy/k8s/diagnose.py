@@ -30,6 +30,7 @@ HOPELESS = frozenset(
 # What the shim's exit codes mean.
 _EXITS = {
     71: "it cannot listen on its port",
+    72: "its certificates cannot be used",
     78: "the function cannot be loaded",
     70: "calls were cut off at the end of the grace time",
     1: "the function's types cannot travel, or it raised while it was loaded",

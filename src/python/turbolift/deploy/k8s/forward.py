@@ -1,6 +1,6 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A unix socket here whose connections arrive at a function's pods: port-forwards, with kubeconfig alone."""
+"""A socket here whose connections arrive at a function's pods: port-forwards, with kubeconfig alone."""
 
 from __future__ import annotations
 
@@ -34,21 +34,27 @@ _NEVER_ARRIVED = ("connection refused", "failed to connect", "not found", "not r
 
 
 class Forward:
-    """Listens on a unix socket and hands each connection to one pod in turn.
+    """Listens, and hands each connection to one pod in turn.
 
     A pod that turns out to be gone before anything arrived there is passed over: the next one is told all that the
     caller has said. Where there is none, the caller is told that its call did not run (`not-ready`), and may try again.
-    `pods` gives the names of the pods that are ready, asked for each connection.
+    `path`: of a unix socket, which others on this machine cannot open; None: a port of the loopback interface, which
+    they can, for pods that admit nobody without a certificate. `pods` gives the names of the pods that are ready, asked
+    for each connection.
     """
 
-    def __init__(self, cluster: Cluster, path: Path, pods: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, cluster: Cluster, path: Path | None, pods: Callable[[], Sequence[str]]) -> None:
         self._cluster = cluster
         self._pods = pods
         self._turn = itertools.count()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.bind(str(path))
-        self._socket.listen(128)
-        self.endpoint = f"unix://{path}"
+        if path is None:
+            self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+            self.endpoint = f"https://127.0.0.1:{self._socket.getsockname()[1]}"
+        else:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.bind(str(path))
+            self._socket.listen(128)
+            self.endpoint = f"unix://{path}"
         self.error: ApiError | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from turbolift.deploy.k8s.cluster import ApiError, Cluster
-from turbolift.deploy.k8s.pod import PORT
+from turbolift.deploy.k8s.objects import Object
+from turbolift.deploy.k8s.pod import PORT, PROBE_PORT_NAME
 
 _TIMEOUT = 5.0
 _LOOK = 3.0
@@ -22,12 +23,12 @@ _CALLS = re.compile(rb"^turbolift_calls_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILI
 _BUSY = re.compile(rb"^turbolift_calls_(?:running|queued)\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 
 
-def scrape(cluster: Cluster, pods: Sequence[str]) -> list[bytes]:
+def scrape(cluster: Cluster, pods: Sequence[Object]) -> list[bytes]:
     """Return the /metrics of each pod that answers."""
     if not pods:
         return []
 
-    def ask(pod: str) -> bytes | None:
+    def ask(pod: Object) -> bytes | None:
         connection = _Forwarded(cluster, pod)
         try:
             connection.request("GET", "/metrics", headers={"Connection": "close"})
@@ -47,18 +48,18 @@ def calls(texts: Sequence[bytes]) -> int:
     return round(sum(float(value) for text in texts for value in _CALLS.findall(text)))
 
 
-def is_idle(cluster: Cluster, pods: Callable[[], Sequence[str]]) -> bool:
+def is_idle(cluster: Cluster, pods: Callable[[], Sequence[Object]]) -> bool:
     """Return whether nothing runs or waits in the pods, and no call came in between two looks.
 
     A version without a ready pod is idle; one whose counters cannot be read is not known to be.
     """
     seen = []
     for number in range(2):
-        names = pods()
-        if not names:
+        ready = pods()
+        if not ready:
             return True
-        texts = scrape(cluster, names)
-        if len(texts) < len(names):
+        texts = scrape(cluster, ready)
+        if len(texts) < len(ready):
             return False
         if sum(float(value) for text in texts for value in _BUSY.findall(text)):
             return False
@@ -68,16 +69,26 @@ def is_idle(cluster: Cluster, pods: Callable[[], Sequence[str]]) -> bool:
     return seen[0] == seen[1]
 
 
-class _Forwarded(http.client.HTTPConnection):
-    """HTTP over a port-forward."""
+def _port(pod: Object) -> int:
+    """Return the port that a pod answers plain HTTP on: what made it may be older than what runs here."""
+    for container in pod["spec"].get("containers") or []:
+        for port in container.get("ports") or []:
+            if port.get("name") == PROBE_PORT_NAME:
+                return int(port["containerPort"])
+    return PORT
 
-    def __init__(self, cluster: Cluster, pod: str) -> None:
+
+class _Forwarded(http.client.HTTPConnection):
+    """Plain HTTP over a port-forward."""
+
+    def __init__(self, cluster: Cluster, pod: Object) -> None:
         super().__init__("localhost", timeout=_TIMEOUT)
         self._cluster = cluster
-        self._pod = pod
+        self._pod: str = pod["metadata"]["name"]
+        self._port = _port(pod)
 
     def connect(self) -> None:
         """Open the port-forward."""
-        found: Any = self._cluster.forward(self._pod, PORT)
+        found: Any = self._cluster.forward(self._pod, self._port)
         found.settimeout(_TIMEOUT)
         self.sock = found

@@ -56,6 +56,21 @@ def routes_name(deployment: str) -> str:
     return f"turbolift-{deployment}"
 
 
+def authority_name(deployment: str) -> str:
+    """Return the name of the Secret that keeps the authority of a deployment's certificates."""
+    return f"turbolift-{deployment}-ca"
+
+
+def caller_name(deployment: str) -> str:
+    """Return the name of the Secret that callers of a deployment mount."""
+    return f"turbolift-{deployment}-caller"
+
+
+def server_names(name: str, namespace: str) -> tuple[str, ...]:
+    """Return the names that a Service is called by in its cluster."""
+    return name, f"{name}.{namespace}", f"{name}.{namespace}.svc"
+
+
 def deployment_labels(deployment: str) -> dict[str, str]:
     """Return the labels of everything of `deployment`."""
     if len(deployment) > _LABEL - len("turbolift-"):

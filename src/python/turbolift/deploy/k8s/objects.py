@@ -46,6 +46,7 @@ DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 AUTOSCALER = Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
+SECRET = Kind("v1", "Secret", "secrets")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 POD = Kind("v1", "Pod", "pods")
 EVENT = Kind("v1", "Event", "events")
@@ -56,9 +57,10 @@ RELEASE_KINDS = (SERVICE_ACCOUNT, NETWORK_POLICY, SERVICE, DISRUPTION_BUDGET, DE
 """What a release is made of, in the order of its making: closed before it runs, and scaled once it exists."""
 
 OWN_KINDS = (*RELEASE_KINDS, JOB, CONFIG_MAP, LEASE)
-"""All that turbolift ever writes; a Job is an app's, the last two are the deployment's own."""
+"""All that turbolift writes and finds by label; a Job is an app's, the last two are the deployment's own. Secrets are found
+by their names alone (`turbolift.deploy.k8s.keys`): whoever may list them may read those of everybody."""
 
-_BY_KIND = {(one.api, one.kind): one for one in OWN_KINDS}
+_BY_KIND = {(one.api, one.kind): one for one in (*OWN_KINDS, SECRET)}
 
 
 def kind_of(document: Mapping[str, Any]) -> Kind:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from turbolift.deploy.k8s.cluster import ApiError, Cluster
-from turbolift.deploy.k8s.objects import LEASE, OWN_KINDS
+from turbolift.deploy.k8s.objects import LEASE, OWN_KINDS, SECRET
 from turbolift.errors import DeployError
 
 ROLE_NAME = "turbolift-deployer"
@@ -23,6 +23,8 @@ RULES: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     ("apps", ("deployments",), ("watch",)),
     ("batch", ("jobs",), ("watch",)),
+    # By name alone, those of certificates: list would show everybody's.
+    ("", (SECRET.plural,), ("get", "create", "patch", "delete")),
     (LEASE.group, (LEASE.plural,), ("get", "list", "create", "update", "delete")),
     # patch: an annotation, by which a kubelet shows the new route table at once.
     ("", ("pods",), ("list", "watch", "patch")),

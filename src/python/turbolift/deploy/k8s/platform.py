@@ -17,7 +17,9 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
+from turbolift.client.transport import Tls
 from turbolift.deploy.k8s import (
     approllout,
     apps,
@@ -34,6 +36,7 @@ from turbolift.deploy.k8s import (
 from turbolift.deploy.k8s.apply import apply, check_ours, difference, is_current, is_ours
 from turbolift.deploy.k8s.cluster import ApiError, Cluster
 from turbolift.deploy.k8s.forward import Forward, socket_folder
+from turbolift.deploy.k8s.keys import Keys
 from turbolift.deploy.k8s.lease import Lease
 from turbolift.deploy.k8s.logs import read_logs
 from turbolift.deploy.k8s.memory import Memory
@@ -42,13 +45,15 @@ from turbolift.deploy.k8s.objects import (
     DEPLOYMENT,
     POD,
     RELEASE_KINDS,
+    SERVICE,
+    SERVICE_ACCOUNT,
     Object,
     annotation,
     kind_of,
 )
 from turbolift.deploy.k8s.place import Place
-from turbolift.deploy.k8s.settings import Settings
-from turbolift.deploy.platform import App, Health, Host, Instance, Release, Removal, StartError
+from turbolift.deploy.k8s.settings import Settings, is_plaintext
+from turbolift.deploy.platform import App, Health, Host, Instance, Reach, Release, Removal, StartError
 from turbolift.errors import ConfigurationError, DeployError
 from turbolift.image.push import Pushed
 
@@ -78,6 +83,7 @@ class K8sPlatform:
         self.settings = Settings(host.deployment, self.place.namespace, self.place.registry, host.drain)
         self._memory = Memory(self.cluster)
         self._lease = Lease(self.cluster, host.deployment)
+        self._keys = Keys(self.cluster, self.settings, host.say)
         self._pool = ThreadPoolExecutor(64, thread_name_prefix="k8s")
 
     # What the rollout asks for.
@@ -85,6 +91,8 @@ class K8sPlatform:
     async def prepare(self, releases: Sequence[Release]) -> None:
         """Push what the registry lacks."""
         self._check_releases(releases)
+        if any(not is_plaintext(one) for one in releases):
+            await self._call(self._keys.prepare)
         done = await self._call(self._push, releases)
         place.remember(self._host.state, self.place)
         if done.sent or done.mounted:
@@ -140,13 +148,15 @@ class K8sPlatform:
 
     def instances(self) -> list[Instance]:
         """Return what there is of this deployment, by label."""
-        found: dict[str, Instance] = {}
+        found: dict[str, tuple[str, str]] = {}
+        plaintext = set()
         for one in self._call_all(self._labelled, RELEASE_KINDS):
             function, version = annotation(one, names.FUNCTION), annotation(one, names.FULL_VERSION)
             if function and version:
-                name = one["metadata"]["name"]
-                found[name] = self._named(name, function, version)
-        return list(found.values())
+                found[one["metadata"]["name"]] = (function, version)
+            if kind_of(one) is SERVICE and one["spec"]["ports"][0].get("name") == "http":
+                plaintext.add(one["metadata"]["name"])
+        return [self._named(name, *of, plaintext=name in plaintext) for name, of in found.items()]
 
     def logs(self, instance: Instance, *, lines: int, follow: bool) -> Iterator[str]:
         """Yield lines of all pods of the instance; each with its pod where there are several."""
@@ -213,20 +223,28 @@ class K8sPlatform:
         return images.is_there(self.settings, release, insecure=self.place.insecure)
 
     @contextlib.contextmanager
-    def reach(self, instance: Instance) -> Iterator[str]:
+    def reach(self, instance: Instance) -> Iterator[Reach]:
         """Give an endpoint here that leads to the pods of `instance` while the block runs."""
         with socket_folder() as folder:
-            forward = Forward(self.cluster, folder / "s", functools.partial(self._ready_pods, instance))
+            tls = None
+            if instance.endpoint.startswith("https://"):
+                tls = Tls(urlsplit(instance.endpoint).hostname or "", str(folder / "tls"))
+                self._keys.write_caller(folder / "tls")
+            forward = Forward(
+                self.cluster, None if tls else folder / "s", lambda: self._ready_names(instance)
+            )
             try:
-                yield forward.endpoint
+                yield Reach(forward.endpoint, tls)
             finally:
                 forward.close()
 
     def advice(self) -> list[str]:
         """Return how to use what was deployed."""
         name = names.routes_name(self.settings.deployment)
+        secret = names.caller_name(self.settings.deployment)
         return [
             f"in the cluster:      label pods {names.CALLER}={self.settings.deployment}, mount ConfigMap {name}",
+            f"                     and Secret {secret} (as folder tls beside the table),",
             "                     and set TURBOLIFT=on TURBOLIFT_ROUTES=PATH/routes.json",
             "call it from here:   ./pants run deploy -- --platform k8s call FUNCTION JSON",
         ]
@@ -235,6 +253,8 @@ class K8sPlatform:
         """Yield the differences that a deploy of `wanted` would make, as the server says."""
         self._check_releases(wanted)
         for release in wanted:
+            if is_plaintext(release):
+                yield f"{release.function}: plaintext=True: calls of it are not encrypted, and need no certificate\n"
             for document in render.release_objects(self.settings, release):
                 text = difference(self.cluster, self.settings.deployment, document)
                 if text:
@@ -246,6 +266,12 @@ class K8sPlatform:
     def scrape(self, instance: Instance) -> list[bytes]:
         """Return the /metrics of every ready pod of `instance`; those that cannot be reached are left out."""
         return metrics.scrape(self.cluster, self._ready_pods(instance))
+
+    async def tend(self, releases: Sequence[Release]) -> list[str]:
+        """Renew the certificates of what serves, and of its callers, where it is time; return until when they are valid."""
+        return await self._call(
+            self._keys.renew, [one for one in releases if not is_plaintext(one)], self._pool
+        )
 
     def stale(self, release: Release) -> bool:
         """Return whether what is there of `release` is not what would be applied now."""
@@ -316,8 +342,14 @@ class K8sPlatform:
             live = self.cluster.get(kind_of(document), document["metadata"]["name"])
             if live is not None:
                 check_ours(live, self.settings.deployment)
+        secured = not is_plaintext(release)
+        if secured:
+            self._keys.check(release)
         for document in wanted:
             apply(self.cluster, self.settings.deployment, document)
+            if secured and kind_of(document) is SERVICE_ACCOUNT:
+                # After what is found by label, and before what mounts it.
+                self._keys.serve(release)
 
     def _health(self, instance: Instance) -> Health:
         deployment = self.cluster.get(DEPLOYMENT, instance.id)
@@ -362,9 +394,13 @@ class K8sPlatform:
     def _is_idle(self, instance: Instance) -> bool:
         return metrics.is_idle(self.cluster, functools.partial(self._ready_pods, instance))
 
-    def _ready_pods(self, instance: Instance) -> list[str]:
-        pods = self.cluster.find(POD, labels=self._selector(instance))
-        return sorted(pod["metadata"]["name"] for pod in pods if diagnose.is_ready(pod))
+    def _ready_pods(self, instance: Instance) -> list[Object]:
+        return [
+            pod for pod in self.cluster.find(POD, labels=self._selector(instance)) if diagnose.is_ready(pod)
+        ]
+
+    def _ready_names(self, instance: Instance) -> list[str]:
+        return sorted(pod["metadata"]["name"] for pod in self._ready_pods(instance))
 
     def _labelled(self, kind: Any) -> list[Object]:
         return self.cluster.find(kind, labels=names.selector(self.settings.deployment))
@@ -373,12 +409,12 @@ class K8sPlatform:
         return names.pod_selector(self.settings.deployment, instance.function, instance.version)
 
     def _instance(self, release: Release) -> Instance:
-        return self._named(
-            names.object_name(release.function, release.version), release.function, release.version
-        )
+        name = names.object_name(release.function, release.version)
+        return self._named(name, release.function, release.version, plaintext=is_plaintext(release))
 
-    def _named(self, name: str, function: str, version: str) -> Instance:
-        return Instance(name, function, version, self.kind, render.endpoint_of(self.settings, name))
+    def _named(self, name: str, function: str, version: str, *, plaintext: bool) -> Instance:
+        endpoint = render.endpoint_of(self.settings, name, plaintext=plaintext)
+        return Instance(name, function, version, self.kind, endpoint)
 
     def _call_all(self, work: Callable[[Any], list[T]], items: Sequence[Any]) -> list[T]:
         return list(itertools.chain.from_iterable(self._pool.map(work, items)))

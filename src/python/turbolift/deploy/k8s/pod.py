@@ -8,15 +8,21 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from turbolift.client.routes import TLS_FOLDER
 from turbolift.deploy.k8s import names
-from turbolift.deploy.k8s.settings import Settings
+from turbolift.deploy.k8s.settings import Settings, is_plaintext
 from turbolift.deploy.platform import Release
+from turbolift.wire.tls import FILES
 
 PORT = 8080
-PORT_NAME = "http"
+PROBE_PORT = 8081
+"""Where a pod that takes calls over TLS answers probes, and says what it counts, by plain HTTP."""
+
+PROBE_PORT_NAME = "probes"
 USER = 65532
 ROUTES_DIR = "/etc/turbolift"
 ROUTES_FILE = "routes.json"
+SERVER_DIR = "/etc/turbolift-server"
 
 LEAVE = 5
 """Seconds between a pod's leaving of the Service and its SIGTERM: every node must have heard of the former."""
@@ -49,6 +55,7 @@ def template(settings: Settings, release: Release) -> dict[str, Any]:
     """Return the pod template of `release`."""
     selector = names.selector_labels(settings.deployment, release)
     platform = _platform(release)
+    plaintext = is_plaintext(release)
     spec: dict[str, Any] = {
         "serviceAccountName": names.object_name(release.function, release.version),
         "automountServiceAccountToken": False,
@@ -67,16 +74,9 @@ def template(settings: Settings, release: Release) -> dict[str, Any]:
         "containers": [_container(settings, release, platform)],
         "volumes": [
             {"name": "tmp", "emptyDir": {"sizeLimit": TMP}},
-            {
-                # Written at the first switch, which comes after the first start. Only what callers read: the
-                # ConfigMap also holds what a rollback needs.
-                "name": "routes",
-                "configMap": {
-                    "name": names.routes_name(settings.deployment),
-                    "optional": True,
-                    "items": [{"key": ROUTES_FILE, "path": ROUTES_FILE}],
-                },
-            },
+            # The table is written at the first switch, which comes after the first start.
+            routes_volume(settings, names.routes_name(settings.deployment), optional=True),
+            *([] if plaintext else [_server_volume(settings, release)]),
         ],
     }
     if platform.get("node_selector"):
@@ -94,7 +94,7 @@ def template(settings: Settings, release: Release) -> dict[str, Any]:
                 names.FUNCTION: release.function,
                 names.FULL_VERSION: release.version,
                 "prometheus.io/scrape": "true",
-                "prometheus.io/port": str(PORT),
+                "prometheus.io/port": str(PORT if plaintext else PROBE_PORT),
                 "prometheus.io/path": "/metrics",
             },
         },
@@ -102,25 +102,58 @@ def template(settings: Settings, release: Release) -> dict[str, Any]:
     }
 
 
+def port_name(release: Release) -> str:
+    """Return the name of the port that calls of `release` go to."""
+    return "http" if is_plaintext(release) else "https"
+
+
+def routes_volume(settings: Settings, table: str, *, optional: bool) -> dict[str, Any]:
+    """Return the volume of a caller: the route table of the ConfigMap `table`, and who the caller is."""
+    # Only what callers read: a deployment's ConfigMap also holds what a rollback needs.
+    routes: dict[str, Any] = {"name": table, "items": [{"key": ROUTES_FILE, "path": ROUTES_FILE}]}
+    if optional:
+        routes["optional"] = True
+    secret = {
+        "name": names.caller_name(settings.deployment),
+        # There is none where every function is plaintext.
+        "optional": True,
+        "items": [{"key": name, "path": f"{TLS_FOLDER}/{name}"} for name in FILES],
+    }
+    return {"name": "routes", "projected": {"sources": [{"configMap": routes}, {"secret": secret}]}}
+
+
+def _server_volume(settings: Settings, release: Release) -> dict[str, Any]:
+    secret = names.object_name(release.function, release.version)
+    # For the pod's group alone.
+    return {"name": "server", "secret": {"secretName": secret, "defaultMode": 0o440}}
+
+
 def _container(settings: Settings, release: Release, platform: dict[str, Any]) -> dict[str, Any]:
+    plaintext = is_plaintext(release)
+    probes = port_name(release) if plaintext else PROBE_PORT_NAME
+    ports = [{"name": port_name(release), "containerPort": PORT, "protocol": "TCP"}]
+    mounts = [
+        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "routes", "mountPath": ROUTES_DIR, "readOnly": True},
+    ]
+    if not plaintext:
+        ports.append({"name": PROBE_PORT_NAME, "containerPort": PROBE_PORT, "protocol": "TCP"})
+        mounts.append({"name": "server", "mountPath": SERVER_DIR, "readOnly": True})
     return {
         "name": "function",
         "image": settings.image(release),
         # The reference is a digest: what a node has is what is meant.
         "imagePullPolicy": "IfNotPresent",
-        "ports": [{"name": PORT_NAME, "containerPort": PORT, "protocol": "TCP"}],
+        "ports": ports,
         "env": _environment(settings, release, platform),
         "resources": resources(release.options, platform.get("resources") or {}),
-        "startupProbe": _probe("/readyz", period=1, timeout=2, failures=START_LIMIT),
-        "readinessProbe": _probe("/readyz", period=2, timeout=2, failures=2),
+        "startupProbe": _probe("/readyz", probes, period=1, timeout=2, failures=START_LIMIT),
+        "readinessProbe": _probe("/readyz", probes, period=2, timeout=2, failures=2),
         # Patient: a function that is busy on the event loop is not dead.
-        "livenessProbe": _probe("/healthz", period=10, timeout=5, failures=6),
+        "livenessProbe": _probe("/healthz", probes, period=10, timeout=5, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": LEAVE}}},
         "securityContext": CONTAINER_SECURITY,
-        "volumeMounts": [
-            {"name": "tmp", "mountPath": "/tmp"},
-            {"name": "routes", "mountPath": ROUTES_DIR, "readOnly": True},
-        ],
+        "volumeMounts": mounts,
     }
 
 
@@ -139,6 +172,8 @@ def _environment(settings: Settings, release: Release, platform: dict[str, Any])
         "TURBOLIFT_ROUTES": f"{ROUTES_DIR}/{ROUTES_FILE}",
         "TURBOLIFT_VERSION": release.version,
     }
+    if not is_plaintext(release):
+        ours |= {"TURBOLIFT_TLS": SERVER_DIR, "TURBOLIFT_PROBE_PORT": str(PROBE_PORT)}
     values |= {name: {"value": text} for name, text in ours.items()}
     return [{"name": name, **values[name]} for name in sorted(values)]
 
@@ -158,9 +193,9 @@ def resources(options: Mapping[str, Any], extended: Mapping[str, Any]) -> dict[s
     return {"requests": requests, **({"limits": limits} if limits else {})}
 
 
-def _probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
+def _probe(path: str, port: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
     return {
-        "httpGet": {"path": path, "port": PORT_NAME, "scheme": "HTTP"},
+        "httpGet": {"path": path, "port": port, "scheme": "HTTP"},
         "periodSeconds": period,
         "timeoutSeconds": timeout,
         "failureThreshold": failures,

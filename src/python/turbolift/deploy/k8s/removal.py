@@ -14,11 +14,15 @@ from turbolift.deploy.k8s.objects import (
     DEPLOYMENT,
     OWN_KINDS,
     RELEASE_KINDS,
+    SECRET,
     Object,
     kind_of,
 )
 from turbolift.deploy.platform import Instance
 from turbolift.errors import DeployError
+
+# What has a label is found by it, so that it goes after what is found by its name alone.
+_REMOVED = (SECRET, *reversed(RELEASE_KINDS))
 
 _MARGIN = 30.0
 """Seconds beyond a pod's own grace time in which its node must have reported its end."""
@@ -26,7 +30,7 @@ _MARGIN = 30.0
 
 def objects_of(cluster: Cluster, deployment: str, instance: Instance) -> list[Object]:
     """Return what there is of `instance`, if it is this deployment's."""
-    found = (cluster.get(kind, instance.id) for kind in RELEASE_KINDS)
+    found = (cluster.get(kind, instance.id) for kind in _REMOVED)
     return [one for one in found if one is not None and is_ours(one, deployment)]
 
 
@@ -53,8 +57,9 @@ def remove(
             "to end: is their node alive? The next deploy takes the rest away",
             function=instance.function,
         )
-    for kind in found.keys() - {AUTOSCALER, DEPLOYMENT}:
-        cluster.delete(kind, instance.id)
+    for kind in found:
+        if kind not in (AUTOSCALER, DEPLOYMENT):
+            cluster.delete(kind, instance.id)
 
 
 def destroy(cluster: Cluster, deployment: str) -> list[Object]:
@@ -62,9 +67,16 @@ def destroy(cluster: Cluster, deployment: str) -> list[Object]:
     deleted.
     """
     selector = names.selector(deployment)
+    listed = {kind: cluster.find(kind, labels=selector) for kind in OWN_KINDS}
+    versions = {one["metadata"]["name"] for kind in RELEASE_KINDS for one in listed[kind]}
     gone = []
-    for kind in OWN_KINDS:
-        for one in cluster.find(kind, labels=selector):
+    for name in (*sorted(versions), names.caller_name(deployment), names.authority_name(deployment)):
+        secret = cluster.get(SECRET, name)
+        if secret is not None and is_ours(secret, deployment):
+            cluster.delete(SECRET, name)
+            gone.append(secret)
+    for kind, found in listed.items():
+        for one in found:
             cluster.delete(kind, one["metadata"]["name"], foreground=kind is DEPLOYMENT)
             gone.append(one)
     return gone

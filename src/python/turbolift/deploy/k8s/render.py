@@ -22,7 +22,7 @@ from turbolift.deploy.k8s.objects import (
     Object,
     make,
 )
-from turbolift.deploy.k8s.settings import Settings
+from turbolift.deploy.k8s.settings import Settings, is_plaintext
 from turbolift.deploy.platform import Release
 
 _BUSY = 70
@@ -33,6 +33,7 @@ def release_objects(settings: Settings, release: Release) -> list[Object]:
     """Return the objects of `release`, in the order in which they are to be made."""
     least, most = scale(release)
     selector = names.selector_labels(settings.deployment, release)
+    port = pod.port_name(release)
 
     def new(kind: Kind, content: Mapping[str, Any], **annotations: str) -> Object:
         return make(
@@ -50,7 +51,7 @@ def release_objects(settings: Settings, release: Release) -> list[Object]:
 
     objects = [
         new(SERVICE_ACCOUNT, _service_account(release)),
-        new(NETWORK_POLICY, {"spec": _network_policy(settings, selector)}),
+        new(NETWORK_POLICY, {"spec": _network_policy(settings, release, selector)}),
         new(
             SERVICE,
             {
@@ -59,11 +60,11 @@ def release_objects(settings: Settings, release: Release) -> list[Object]:
                     "selector": selector,
                     "ports": [
                         {
-                            "name": pod.PORT_NAME,
+                            "name": port,
                             "port": pod.PORT,
-                            "targetPort": pod.PORT_NAME,
+                            "targetPort": port,
                             "protocol": "TCP",
-                            "appProtocol": "http",
+                            "appProtocol": port,
                         }
                     ],
                 }
@@ -101,12 +102,14 @@ def scale(release: Release) -> tuple[int, int]:
 
 def endpoint(settings: Settings, release: Release) -> str:
     """Return where callers in the cluster reach `release`."""
-    return endpoint_of(settings, names.object_name(release.function, release.version))
+    name = names.object_name(release.function, release.version)
+    return endpoint_of(settings, name, plaintext=is_plaintext(release))
 
 
-def endpoint_of(settings: Settings, name: str) -> str:
+def endpoint_of(settings: Settings, name: str, *, plaintext: bool) -> str:
     """Return where callers in the cluster reach the Service `name`."""
-    return f"http://{name}.{settings.namespace}.svc:{pod.PORT}"
+    scheme = "http" if plaintext else "https"
+    return f"{scheme}://{names.server_names(name, settings.namespace)[-1]}:{pod.PORT}"
 
 
 def route_table(settings: Settings, releases: Iterable[Release], *, generation: int) -> dict[str, Any]:
@@ -158,14 +161,15 @@ def _service_account(release: Release) -> dict[str, Any]:
     return content
 
 
-def _network_policy(settings: Settings, selector: Mapping[str, str]) -> dict[str, Any]:
+def _network_policy(settings: Settings, release: Release, selector: Mapping[str, str]) -> dict[str, Any]:
+    ports = (pod.PORT,) if is_plaintext(release) else (pod.PORT, pod.PROBE_PORT)
     return {
         "podSelector": {"matchLabels": dict(selector)},
         "policyTypes": ["Ingress"],
         "ingress": [
             {
                 "from": [{"podSelector": {"matchLabels": {names.CALLER: settings.deployment}}}],
-                "ports": [{"port": pod.PORT, "protocol": "TCP"}],
+                "ports": [{"port": port, "protocol": "TCP"} for port in ports],
             }
         ],
     }

@@ -40,6 +40,12 @@ class Settings:
         return self.drain if self.drain is not None else max(DRAIN, release.options.get("timeout") or 0.0)
 
 
+def is_plaintext(release: Release) -> bool:
+    """Return whether calls of `release` come by plain HTTP: its tag says ``K8s(plaintext=True)``."""
+    platform: Mapping[str, object] = release.spec.get("platform", {})
+    return platform.get("kind") == "k8s" and platform.get("plaintext") is True
+
+
 def check_namespace(text: str, where: str) -> str:
     """Return `text` if it can be a namespace. Raises ConfigurationError that names `where` it was given."""
     if not re.fullmatch(_NAMESPACE, text):
