@@ -52,10 +52,10 @@ def cpu_seconds(root: int) -> float:
     return total
 
 
-def memory_mb(root: int) -> float:
-    """Return the memory of a tree of processes (shared pages shared out), MiB."""
+def memory_mb(root: int, *, below: bool = True) -> float:
+    """Return the memory of a process, and of those `below` it (shared pages shared out), MiB."""
     total = 0
-    for pid in processes(root):
+    for pid in processes(root) if below else [root]:
         try:
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         except OSError:
@@ -101,8 +101,10 @@ class Stack:
         said = self.ask({"do": "connect"})
         if not self.dead:
             self.cold_s = said["at"] - begin
-            time.sleep(0.3)
-            self.idle_mb = memory_mb(self._server.pid) / self._servers
+            time.sleep(0.3 if self._servers == 1 else 5.0)
+            # Where one process starts several servers, it is none itself.
+            own = 0.0 if self._servers == 1 else memory_mb(self._server.pid, below=False)
+            self.idle_mb = (memory_mb(self._server.pid) - own) / self._servers
 
     def ask(self, order: dict[str, Any]) -> dict[str, Any]:
         """Give the driver an order, and return its answer, with the server's CPU seconds as ``server_cpu``."""

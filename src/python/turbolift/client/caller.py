@@ -125,6 +125,11 @@ class Caller:
 class _Call:
     """The state of one call over its tries."""
 
+    endpoint = ""
+    last: Exception | None = None
+    tries = 0
+    resent = 0
+
     def __init__(
         self,
         caller: Caller,
@@ -144,10 +149,6 @@ class _Call:
         self.deadline = deadline
         self.seconds = seconds
         self.idempotent = idempotent
-        self.endpoint = ""
-        self.last: Exception | None = None
-        self.tries = 0
-        self.resent = 0
         self.started = time.monotonic()
         self.body = body
         self.size = len(body[0]) if content_type is JSON else sum(map(_size, body))
@@ -203,6 +204,10 @@ class _Call:
                     limit=error.limit,
                 ) from None
             else:
+                if response.status == 200 and response.headers.get("Content-Type") == JSON:
+                    found = self.contract.quick.result(response.body)
+                    if found is not None:
+                        return found[0]
                 answer = self.read(response)
                 if not isinstance(answer, _Again):
                     return answer.value
@@ -215,10 +220,6 @@ class _Call:
     def read(self, response: Response) -> _Value | _Again:
         content_type = response.headers.get("Content-Type", "")
         if response.status == 200:
-            if content_type == JSON:
-                found = self.contract.quick.result(response.body)
-                if found is not None:
-                    return _Value(found[0])
             tree, parts = self.decode(content_type, response)
             if not isinstance(tree, dict) or tree.keys() != {"result"}:
                 self.not_turbolift(response)

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 from turbolift.client.transport import Tls
 from turbolift.errors import ConfigurationError, DocumentError, NotRoutedError
@@ -212,6 +212,7 @@ class RouteSource:
         if isinstance(below, dict) and encode is not None:
             self._look, self._names = below.get, (encode(ROUTES), encode(DEPLOYMENT))
         self._looked = 0.0
+        self._path = ""  # of the table, where the environment names it
         self._said: tuple[object, object] = (None, None)
 
     def current(self) -> RouteTable:
@@ -220,17 +221,14 @@ class RouteSource:
         """
         look, (routes, deployment) = self._look, self._names
         table = self._table
-        if (
-            self._looked
-            and table is not None
-            and time.monotonic() - self._looked < TURN
-            and look(routes) == self._said[0]
-            and look(deployment) == self._said[1]
-        ):
-            return table
-        table = self.table()
-        self._said = look(routes), look(deployment)
-        self._looked = time.monotonic()
+        now = time.monotonic()
+        said = look(routes)
+        same = table is not None and said == self._said[0] and look(deployment) == self._said[1]
+        if same and self._looked and now - self._looked < TURN:
+            return cast("RouteTable", table)
+        table = self._read(self._path) if same and said and self._path else self.table()
+        self._said = said, look(deployment)
+        self._looked = now
         asyncio.get_running_loop().call_soon(self._look_again)
         return table
 
@@ -242,7 +240,9 @@ class RouteSource:
         broken.
         """
         given = self._environ.get(ROUTES)
+        self._path = given or ""
         if given and given.lstrip().startswith("{"):
+            self._path = ""
             if self._key != given or self._table is None:
                 self._table = _parse_text(given, ROUTES, self._environ.get(CALLER_TLS) or "")
                 self._key = given

@@ -49,7 +49,8 @@ class Servant:
         self.contract = served.contract
         self._quick = served.contract.quick
         self.identity = served.identity
-        self.fn = served.function.local
+        # What ``local`` calls.
+        self.fn = served.function.__wrapped__
         self.pure = served.function.options.pure
 
     def run(self, content_type: str, body: Buffer) -> Answer:

@@ -32,7 +32,9 @@ def function_path(identity: str) -> str:
 
 def write_deadline(remaining: float | None) -> str:
     """Return the header value for `remaining` seconds: a decimal, never negative; ``none`` for no deadline."""
-    return "none" if remaining is None else f"{max(remaining, 0.0):.6f}"
+    if remaining is None:
+        return "none"
+    return f"{remaining:.6f}" if remaining > 0 else "0.000000"
 
 
 def parse_deadline(value: str) -> float | None:

@@ -210,7 +210,13 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes (Protocol)."""
         if self._state is State.HEAD:
-            self._read(self._pending + data if self._pending else data)
+            if self._pending:
+                data = self._pending + data
+                self._pending = b""
+            if not self._large:
+                data = self._usual(data)
+            if data:
+                self._read(data)
         elif self._state is State.BODY:
             assert self._body is not None
             taken = self._body.put(data)
@@ -251,6 +257,39 @@ class Connection(asyncio.Protocol):
         """See pause_writing (Protocol)."""
 
     # Answers.
+
+    def _usual(self, data: bytes) -> bytes:
+        """Take the answers at the start of `data` that are whole and have heads that were read before; return the
+        rest.
+        """
+        slots, heads = self._slots, self._heads
+        at, got = 0, len(data)
+        while at < got and slots:
+            end = data.find(b"\r\n\r\n", at)
+            head = heads.get(data[at:end]) if end >= 0 else None
+            answer, limit, _ = slots[0]
+            if head is None or head.size is None or head.size > limit or head.close or head.status < 200:
+                break
+            start = end + 4
+            if got - start < head.size:
+                break
+            at = start + head.size
+            slots.popleft()
+            if head.pipelines:
+                self.pipelines = True
+            if not answer.done():
+                answer.set_result(Response(head.status, head.headers, data[start:at]))
+        if not at:
+            return data
+        if not slots:
+            self._state = State.IDLE
+            self.used = time.monotonic()
+            if at < got:
+                self.retire()
+                return b""
+        if not self._reusable:
+            self._close_if_left()
+        return data[at:]
 
     def _read(self, data: bytes) -> None:
         """Read heads: interim ones, and the answer's."""
