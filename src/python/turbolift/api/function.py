@@ -26,10 +26,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class _Client:
-    """The calling side, once it was needed: an import statement costs a little each time."""
-
-    caller: Callable[[], Caller] | None = None
+# The calling side, once it was needed: an import statement costs a little each time.
+_default_caller: Callable[[], Caller] | None = None
 
 
 class DistributedFunction(Generic[P, R]):
@@ -228,11 +226,12 @@ class DistributedFunction(Generic[P, R]):
                 "(__main__), so it has no importable name to be deployed under: move it into a module and "
                 "import it from there"
             )
-        if _Client.caller is None:
+        global _default_caller
+        if _default_caller is None:
             from turbolift.client import default_caller
 
-            _Client.caller = default_caller
-        call = _Client.caller().call
+            _default_caller = default_caller
+        call = _default_caller().call
         return cast("R", await call(self.identity, self.contract, args, kwargs, **self._overrides))
 
     def __set_name__(self, owner: type, name: str) -> None:

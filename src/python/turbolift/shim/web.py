@@ -61,9 +61,9 @@ class App:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._metrics)
-        self._probing = web.AppRunner(app, access_log=None, shutdown_timeout=self._patience)
-        await self._probing.setup()
-        await web.SockSite(self._probing, listener.socket, backlog=BACKLOG).start()
+        probing = self._probing = web.AppRunner(app, access_log=None, shutdown_timeout=self._patience)
+        await probing.setup()
+        await web.SockSite(probing, listener.socket, backlog=BACKLOG).start()
 
     async def close(self) -> None:
         """End all connections."""
