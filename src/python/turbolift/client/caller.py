@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from turbolift.client.routes import SOURCE, Route, RouteTable
 from turbolift.client.transport import (
@@ -87,6 +87,8 @@ class Caller:
         self.transport = transport
         self.tables = tables or SOURCE.table
         self._current = tables or SOURCE.current
+        # Random digits for the next calls; a forked child has a caller of its own.
+        self._digits: list[str] = []
         self.policy = policy or Policy()
 
     async def call(
@@ -110,16 +112,57 @@ class Caller:
         if seconds is not None:
             own = time.monotonic() + seconds
             deadline = own if deadline is None else min(own, deadline)
+        body: list[Buffer]
         text = contract.quick.call(args, kwargs)
         if text is not None:
-            content_type, body = JSON, cast("list[Buffer]", [text])
+            content_type, body, size = JSON, [text], len(text)
         else:
             payload = contract.encode_args(contract.bind(args, kwargs))
             content_type, body = encode_body({"args": payload.json}, payload.parts)
-        call = _Call(self, function, contract, content_type, body, deadline, seconds, idempotent)
-        if deadline is not None and deadline <= call.started:
+            size = sum(map(_size, body))
+        trace, key = self._identifiers()
+        lines = (
+            f"Content-Type: {content_type}\r\n{CONTRACT}: {contract.digest}\r\n{TRACEPARENT}: {trace}\r\n"
+            f"{IDEMPOTENCY_KEY}: {key}\r\n{DEADLINE}: "
+        )
+        started = time.monotonic()
+        known: Response | Exception | None = None
+        if route.contract == contract.digest and (deadline is None or deadline > started):
+            # The usual call: one try, and the answer to it.
+            left = None if deadline is None else deadline - started
+            request = Request(_path(function), f"{lines}{write_deadline(left)}\r\n", body, size)
+            try:
+                known = response = await self.transport.send(
+                    route.endpoint,
+                    request,
+                    max_answer=self.policy.max_answer,
+                    deadline=deadline,
+                    tls=route.tls,
+                )
+            except (LateError, NotSentError, BrokenError, AnswerTooLargeError) as error:
+                known = error
+            else:
+                if response.status == 200 and response.headers.get("Content-Type") == JSON:
+                    found = contract.quick.result(response.body)
+                    if found is not None:
+                        return found[0]
+        call = _Call(self, function, contract, lines, body, size, deadline, seconds, idempotent, started)
+        if known is None and deadline is not None and deadline <= started:
             call.too_late("its deadline had passed before it was sent")
-        return await call.run(route)
+        return await call.run(route, known)
+
+    def _identifiers(self) -> tuple[str, str]:
+        """Return a ``traceparent`` below the current one, and an idempotency key."""
+        try:
+            digits = self._digits.pop()  # in one step, whatever other threads do
+        except IndexError:
+            text = random.randbytes(40 * 64).hex()
+            digits = text[:80]
+            self._digits += [text[at : at + 80] for at in range(80, len(text), 80)]
+        parent = current_trace()
+        if parent is not None:
+            return new_traceparent(parent), digits[:32]
+        return f"00-{digits[:32]}-{digits[32:48]}-01", digits[48:]
 
 
 class _Call:
@@ -135,31 +178,32 @@ class _Call:
         caller: Caller,
         function: str,
         contract: Contract,
-        content_type: str,
+        lines: str,
         body: list[Buffer],
+        size: int,
         deadline: float | None,
         seconds: float | None,
         idempotent: bool | None,
+        started: float,
     ) -> None:
         self.transport = caller.transport
         self.tables = caller.tables
         self.policy = caller.policy
         self.function = function
         self.contract = contract
+        self.lines = lines
+        self.body = body
+        self.size = size
         self.deadline = deadline
         self.seconds = seconds
         self.idempotent = idempotent
-        self.started = time.monotonic()
-        self.body = body
-        self.size = len(body[0]) if content_type is JSON else sum(map(_size, body))
+        self.started = started
         self.path = _path(function)
-        trace, key = _identifiers()
-        self.lines = (
-            f"Content-Type: {content_type}\r\n{CONTRACT}: {contract.digest}\r\n{TRACEPARENT}: {trace}\r\n"
-            f"{IDEMPOTENCY_KEY}: {key}\r\n{DEADLINE}: "
-        )
 
-    async def run(self, route: Route) -> Any:
+    async def run(self, route: Route, known: Response | Exception | None) -> Any:
+        """Try until there is a result or an error to raise; `known` is what became of the first try by `route`, where
+        that was made.
+        """
         while True:
             self.endpoint = route.endpoint
             if route.contract != self.contract.digest:
@@ -179,13 +223,21 @@ class _Call:
                 # callers.
                 deadline = self.deadline
                 left = None if deadline is None else deadline - time.monotonic()
-                response = await self.transport.send(
-                    route.endpoint,
-                    Request(self.path, f"{self.lines}{write_deadline(left)}\r\n", self.body, self.size),
-                    max_answer=self.policy.max_answer,
-                    deadline=deadline,
-                    tls=route.tls,
-                )
+                if known is None:
+                    request = Request(
+                        self.path, f"{self.lines}{write_deadline(left)}\r\n", self.body, self.size
+                    )
+                    response = await self.transport.send(
+                        route.endpoint,
+                        request,
+                        max_answer=self.policy.max_answer,
+                        deadline=deadline,
+                        tls=route.tls,
+                    )
+                elif isinstance(known, Exception):
+                    raise known
+                else:
+                    response = known
             except LateError:
                 self.too_late(None)
             except NotSentError as error:
@@ -215,6 +267,7 @@ class _Call:
                 if isinstance(answer.error, MaybeExecuted):
                     self.resend_or_raise(route)
                 wait, window = answer.retry_after, self.policy.busy
+            known = None
             route = await self.next_route(route, wait, window)
 
     def read(self, response: Response) -> _Value | _Again:
@@ -325,15 +378,6 @@ class _Call:
             function=self.function,
             endpoint=self.endpoint,
         )
-
-
-def _identifiers() -> tuple[str, str]:
-    """Return a ``traceparent`` below the current one, and an idempotency key."""
-    parent = current_trace()
-    if parent is not None:
-        return new_traceparent(parent), f"{random.getrandbits(128):032x}"
-    digits = random.randbytes(40).hex()
-    return f"00-{digits[:32]}-{digits[32:48]}-01", digits[48:]
 
 
 _path = functools.lru_cache(maxsize=1024)(function_path)

@@ -9,10 +9,10 @@ import select
 import time
 from collections import deque
 from collections.abc import Sequence
-from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from turbolift.client.lane.state import State, reason_of
 from turbolift.client.transport import (
     AnswerTooLargeError,
     BrokenError,
@@ -31,17 +31,6 @@ JOINED = 64 * 1024
 """Requests up to this size are sent in one piece."""
 
 _HEADS = 512
-
-
-class State(Enum):
-    """What a connection waits for."""
-
-    IDLE = "idle"
-    HEAD = "head"
-    BODY = "body"
-    CHUNKS = "chunks"
-    END = "end"
-    OVER = "over"
 
 
 class Connection(asyncio.Protocol):
@@ -246,7 +235,7 @@ class Connection(asyncio.Protocol):
         if state is State.END and exc is None:
             assert self._chunks is not None
             self._finish(bytes(self._chunks.data))
-        self._settle(BrokenError(_reason(exc)))
+        self._settle(BrokenError(reason_of(exc)))
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -418,7 +407,7 @@ class Connection(asyncio.Protocol):
         if head.close and slots:
             # Where a server has said so, it reads no more after this answer: what was sent ahead has not run.
             said = head.size is not None or head.chunked
-            self._settle(NotSentError("the server was closing it") if said else BrokenError(_reason(None)))
+            self._settle(NotSentError("the server was closing it") if said else BrokenError(reason_of(None)))
         if not self._reusable:
             self._close_if_left()
 
@@ -445,9 +434,3 @@ class Connection(asyncio.Protocol):
                 error = BrokenError("it was closed for what another answer was like")
         if self._state is not State.OVER:
             self._state = State.IDLE
-
-
-def _reason(error: Exception | None) -> str:
-    if error is None:
-        return "the server closed it"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
