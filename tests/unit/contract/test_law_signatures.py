@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from typing import Any, NamedTuple
 
 from hypothesis import given, note, settings
@@ -121,7 +122,7 @@ def functions(draw: st.DrawFn) -> Function:
 @settings(deadline=None)
 @given(functions(), st.booleans())
 def test_a_call_arrives_as_it_was_made(made: Function, reverse: bool) -> None:
-    namespace: dict[str, Any] = {"__name__": __name__}
+    namespace: dict[str, Any] = {"__name__": __name__, "inf": inf}
     exec(made.source, namespace)
     function = namespace["f"]
     note(f"{made.source}f(*{made.args!r}, **{made.kwargs!r})")
@@ -148,7 +149,7 @@ def test_a_call_arrives_as_it_was_made(made: Function, reverse: bool) -> None:
 @given(functions(), st.data())
 def test_a_damaged_call_is_no_other_call(made: Function, data: st.DataObject) -> None:
     """One pass says of a text what the steps say, or nothing."""
-    namespace: dict[str, Any] = {"__name__": __name__}
+    namespace: dict[str, Any] = {"__name__": __name__, "inf": inf}
     exec(made.source, namespace)
     try:
         namespace["f"](*made.args, **made.kwargs)
