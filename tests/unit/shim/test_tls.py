@@ -421,3 +421,22 @@ def test_older_versions_are_refused(start: Start) -> None:
     port = int(shim.endpoint.rpartition(":")[2])
     with socket.create_connection(("127.0.0.1", port), 20) as plain, pytest.raises(ssl.SSLError):
         context.wrap_socket(plain, server_hostname=NAME)
+
+
+def test_callers_on_another_loop(start: Start, served: Any, deployment: Any, signer: Signer) -> None:
+    import uvloop
+
+    start()
+
+    async def call() -> list[str]:
+        return [await served.act("echo", "a") for _ in range(3)]
+
+    assert uvloop.run(call()) == ["a"] * 3
+    write(deployment.folder / "tls", None, signer.authority.trusted())
+    with pytest.raises(TlsError) as caught:
+        uvloop.run(call())
+    assert caught.value.reason == "no-client-certificate"
+    write(deployment.folder / "tls", signer.caller(), Signer().authority.trusted())
+    with pytest.raises(TlsError) as caught:
+        uvloop.run(call())
+    assert caught.value.reason == "unknown-authority"

@@ -124,16 +124,16 @@ class AiohttpTransport:
 
     async def _send(self, endpoint: str, request: Request, max_answer: int, tls: Tls | None) -> Response:
         pool = await (await self._loops.get()).pool(endpoint)
-        with pool.use():
+        with pool.use(), secured.noting() as noted:
             size = request.size
             # In one piece where that is cheap to copy; aiohttp warns of large ones, with good reason.
             data: Any = b"".join(request.body) if size < _CHUNK else _pieces(request.body)
             headers = dict(line.split(": ", 1) for line in request.lines.split("\r\n") if line)
             headers["Content-Length"] = str(size)
             # aiohttp uses a connection again only for the very context that it was made by.
-            options: dict[str, Any] = (
-                {} if tls is None else {"ssl": secured.context(tls), "server_hostname": tls.server_name}
-            )
+            options: dict[str, Any] = {}
+            if tls is not None:
+                options = {"ssl": secured.context(tls), "server_hostname": tls.server_name}
             try:
                 async with pool.session.post(
                     pool.base.join(URL(request.path, encoded=True)),
@@ -152,7 +152,9 @@ class AiohttpTransport:
             except aiohttp.ConnectionTimeoutError:
                 raise NotSentError("no connection within 10 s") from None
             except (aiohttp.ClientError, OSError) as error:
-                if tls is not None and (told := secured.refused(error, tls)) is not None:
+                # What was written after the server's refusal came fails for another reason than that.
+                refusal = noted[0] if noted else error
+                if tls is not None and (told := secured.refused(refusal, tls)) is not None:
                     raise told from None
                 raise BrokenError(_reason(error)) from None
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from turbolift.client.transport import InsecureError, Tls
@@ -52,6 +55,18 @@ _ALERTS = {
 }
 
 _known: dict[str, Credentials] = {}
+_noting: ContextVar[list[ssl.SSLError] | None] = ContextVar("noting", default=None)
+
+
+@contextmanager
+def noting() -> Iterator[list[ssl.SSLError]]:
+    """Note how servers refuse the connections that the block opens, for a client that may lose that."""
+    noted: list[ssl.SSLError] = []
+    before = _noting.set(noted)
+    try:
+        yield noted
+    finally:
+        _noting.reset(before)
 
 
 def context(tls: Tls) -> ssl.SSLContext:
@@ -186,6 +201,21 @@ class _Handshake(ssl.SSLObject):
             raise
 
 
+class _NotingHandshake(_Handshake):
+    """The same, of a connection that somebody listens to (`noting`)."""
+
+    _noted: list[ssl.SSLError]
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        """Read."""
+        try:
+            return super().read(len, buffer)
+        except ssl.SSLError as error:
+            if error.reason in _ALERTS:
+                self._noted.append(error)
+            raise
+
+
 class _Socket(ssl.SSLSocket):
     """The same for a socket that blocks."""
 
@@ -212,6 +242,15 @@ def _peer(connection: Any) -> Validity | None:
 class _Context(ssl.SSLContext):
     sslobject_class = _Handshake
     sslsocket_class = _Socket
+
+    def wrap_bio(self, *given: Any, **named: Any) -> Any:
+        made: Any = super().wrap_bio(*given, **named)
+        # Loops call this in the context of who opens the connection.
+        noted = _noting.get()
+        if noted is not None:
+            made.__class__ = _NotingHandshake
+            made._noted = noted
+        return made
 
 
 def _context(folder: str) -> ssl.SSLContext:

@@ -9,7 +9,7 @@ import socket
 
 from turbolift.client import tls as secured
 from turbolift.client.lane.connection import Connection
-from turbolift.client.transport import Tls
+from turbolift.client.transport import NotSentError, Response, Tls
 from turbolift.wire.tls import HANDSHAKE_TIME, SHUTDOWN_TIME
 
 
@@ -19,6 +19,7 @@ class SecureConnection(Connection):
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, tls: Tls) -> None:
         super().__init__(loop, sock)
         self._tls = tls
+        self._refusal: NotSentError = NotSentError("the server closed it")
 
     async def shake_hands(self) -> None:
         """Secure the connected socket. Raises InsecureError."""
@@ -38,5 +39,14 @@ class SecureConnection(Connection):
         """It is closed (Protocol); where the server has refused us, it says so, and has read nothing."""
         told = secured.refused(exc, self._tls)
         if told is not None:
+            self._refusal = told
             self._settle(told)
         super().connection_lost(exc)
+
+    def _expect(self, limit: int, deadline: float | None) -> asyncio.Future[Response]:
+        if not self.is_over:
+            return super()._expect(limit, deadline)
+        # It was closed before anything was written: in TLS 1.3 a refusal may come that early, and no earlier.
+        answer: asyncio.Future[Response] = self._loop.create_future()
+        answer.set_exception(self._refusal)
+        return answer
