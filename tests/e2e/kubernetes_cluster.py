@@ -55,6 +55,14 @@ class Real:
         _, active = config.list_kube_config_contexts(config_file=self.kubeconfig)  # type: ignore[no-untyped-call]
         return Cluster(Place(active["name"], "", namespace, self.kubeconfig))
 
+    @property
+    def enforces_policies(self) -> bool:
+        """Whether NetworkPolicy is known to be enforced: the project's own clusters do, by their context."""
+        from kubernetes import config
+
+        _, active = config.list_kube_config_contexts(config_file=self.kubeconfig)  # type: ignore[no-untyped-call]
+        return str(active["name"]).startswith("turbolift-")
+
 
 class NoClusterError(Exception):
     """No cluster was given, and none can be, or may be, started here."""

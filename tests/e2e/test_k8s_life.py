@@ -40,6 +40,9 @@ def test_the_whole_life(deployment: ClusterDeployment, namespace: Namespace) -> 
     assert deployment.call() == 8
     (one,) = deployment.status().values()
     assert (one["ready"], one["replicas"], one["calls"], one["restarts"]) == (True, [1, 1], 1, 0)
+    shown = deployment.run("status").stdout
+    assert f" {one['image'][:19]} " in shown
+    assert one["image"] in json.dumps(namespace.cluster.find(DEPLOYMENT))
     endpoint = table(namespace)["routes"][DOUBLE]["endpoint"]
     assert endpoint == f"https://{function_name(DOUBLE)}-{one['version'][:10]}.{namespace.name}.svc:8080"
 

@@ -136,11 +136,7 @@ def _addresses(
     elif "ipBlock" in peer:
         whole = [ipaddress.ip_network(peer["ipBlock"]["cidr"])]
         for hole in map(ipaddress.ip_network, peer["ipBlock"].get("except", ())):
-            whole = [
-                part
-                for net in whole
-                for part in (net.address_exclude(hole) if hole.subnet_of(net) else [net])  # type: ignore[arg-type]
-            ]
+            whole = [part for net in whole for part in _without(net, hole)]
         for net in whole:
             if net.version == 4:
                 yield str(net), all_pods
@@ -152,6 +148,13 @@ def _addresses(
                 inside = other.namespace == own
             if inside and matches(peer.get("podSelector"), other.labels):
                 yield f"{other.address}/32", [other]
+
+
+def _without(net: Any, hole: Any) -> Iterable[Any]:
+    """Return the parts of a network that are not in another."""
+    if net.version != hole.version or not net.overlaps(hole):
+        return [net]
+    return net.address_exclude(hole) if hole.subnet_of(net) and hole != net else []
 
 
 def _ports(ports: list[Document], servers: list[Pod]) -> Iterator[str]:

@@ -111,9 +111,9 @@ def _print_table(lines: list[Line]) -> None:
     # Where nobody reads along, no column is cut to a terminal's width.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("function", "version", "platform", "state"):
-        table.add_column(name, no_wrap=True, overflow="fold")
     pods = any(line.health.replicas is not None for line in lines)
+    for name in ("function", "version", "platform", *(["image"] if pods else []), "state"):
+        table.add_column(name, no_wrap=True, overflow="fold")
     for name in ("pods" if pods else "pid", "up", "calls", "restarts"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("endpoint", overflow="fold")
@@ -124,6 +124,7 @@ def _print_table(lines: list[Line]) -> None:
             Text(release.function),
             release.version[:SHORT],
             release.platform,
+            *([_short(release.image)] if pods else []),
             Text(state, style="green" if health.ready else "bold red"),
             _count(health),
             "" if health.since is None else _age(time.time() - health.since),
@@ -132,6 +133,12 @@ def _print_table(lines: list[Line]) -> None:
             Text(line.serving.instance.endpoint + (" (plaintext)" if line.plaintext else "")),
         )
     console.print(table)
+
+
+def _short(digest: str) -> str:
+    """Return an image's digest as people compare it: with 12 of its digits, as Docker shows it."""
+    kind, _, digits = digest.partition(":")
+    return f"{kind}:{digits[:12]}"
 
 
 def _count(health: Health) -> str:
