@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,18 @@ def test_a_dead_worker(scripted: Any, call: Any, says: Any) -> None:
         call(server.endpoint)
     server = scripted(says.problem("worker-died"), says.result(5))
     assert call(server.endpoint, idempotent=True) == 5
+
+
+def test_the_only_replica_is_waited_for_while_it_is_started_again(
+    scripted: Any, folder: Path, call: Any, says: Any
+) -> None:
+    # As long as a kubelet has been seen to take from the death of a shim to its new one, and more.
+    starting = threading.Timer(5.0, lambda: scripted(says.result(6)))
+    starting.start()
+    try:
+        assert call(f"unix://{folder}/s0", policy=Policy()) == 6
+    finally:
+        starting.join()
 
 
 def test_nobody_there(folder: Path, call: Any) -> None:
