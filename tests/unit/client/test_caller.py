@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -146,6 +148,20 @@ def test_nobody_there(folder: Path, call: Any) -> None:
         call(f"unix://{folder}/none")
     with pytest.raises(ConnectError, match=r"cannot reach http://127\.0\.0\.1:1:"):
         call("http://127.0.0.1:1")
+
+
+def test_nobody_accepts(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turbolift.client.lane.connect.CONNECT_TIME", 0.2)
+    monkeypatch.setattr("turbolift.client.lane.pool.CONNECT_TIME", 0.2)
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        # The kernel answers no more once the queue is full.
+        for _ in range(8):
+            one = opened.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        with pytest.raises(ConnectError, match=r"no connection within 0\.2 s; the function did not run"):
+            call(f"http://127.0.0.1:{server.getsockname()[1]}")
 
 
 @pytest.mark.parametrize(
