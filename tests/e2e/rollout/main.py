@@ -70,6 +70,7 @@ def main() -> int:
     finally:
         scene.end()
         if options.keep:
+            (folder / "facts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in scene.facts))
             say(f"kept: namespace {namespace.name}, {folder}")
         else:
             drop_namespace(namespace)
@@ -113,6 +114,7 @@ def _run(scene: Scene, wanted: list[Disturbance], least: int) -> dict[str, objec
     scene.start_calling_pod()
     if any(one.outside for one in wanted):
         scene.start_outside()
+    scene.wait_flowing()
     scene.say("calls are running")
     windows: list[Window] = []
     skipped: dict[str, str] = {}

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -128,11 +131,37 @@ def test_a_dead_worker(scripted: Any, call: Any, says: Any) -> None:
     assert call(server.endpoint, idempotent=True) == 5
 
 
+def test_the_only_replica_is_waited_for_while_it_is_started_again(
+    scripted: Any, folder: Path, call: Any, says: Any
+) -> None:
+    # As long as a kubelet has been seen to take from the death of a shim to its new one, and more.
+    starting = threading.Timer(5.0, lambda: scripted(says.result(6)))
+    starting.start()
+    try:
+        assert call(f"unix://{folder}/s0", policy=Policy()) == 6
+    finally:
+        starting.join()
+
+
 def test_nobody_there(folder: Path, call: Any) -> None:
     with pytest.raises(ConnectError, match=r"cannot reach unix:///.*the function did not run"):
         call(f"unix://{folder}/none")
     with pytest.raises(ConnectError, match=r"cannot reach http://127\.0\.0\.1:1:"):
         call("http://127.0.0.1:1")
+
+
+def test_nobody_accepts(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turbolift.client.lane.connect.CONNECT_TIME", 0.2)
+    monkeypatch.setattr("turbolift.client.lane.pool.CONNECT_TIME", 0.2)
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        # The kernel answers no more once the queue is full.
+        for _ in range(8):
+            one = opened.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(server.getsockname())
+        with pytest.raises(ConnectError, match=r"no connection within 0\.2 s; the function did not run"):
+            call(f"http://127.0.0.1:{server.getsockname()[1]}")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import aiohttp
 from yarl import URL
 
 from turbolift.client import tls as secured
+from turbolift.client.lane.connect import CONNECT_TIME
 from turbolift.client.loops import PerLoop
 from turbolift.client.transport import (
     AnswerTooLargeError,
@@ -55,7 +56,7 @@ class _Pool:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIME),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         )
         self.in_flight = 0
@@ -150,7 +151,7 @@ class AiohttpTransport:
                     raise secured.failed(error, tls) from None
                 raise NotSentError(_reason(error)) from None
             except aiohttp.ConnectionTimeoutError:
-                raise NotSentError("no connection within 10 s") from None
+                raise NotSentError(f"no connection within {CONNECT_TIME:g} s") from None
             except (aiohttp.ClientError, OSError) as error:
                 # What was written after the server's refusal came fails for another reason than that.
                 refusal = noted[0] if noted else error

@@ -61,13 +61,14 @@ if TYPE_CHECKING:
 class Policy(NamedTuple):
     """How a call is retried, always within its deadline. Seconds and counts.
 
-    A call that certainly did not run is sent again for `refused` seconds (the endpoint cannot be reached) or
-    `busy` seconds (it answers that it is full, starting or shutting down). A call that may have run is sent
+    A call that certainly did not run is sent again for `refused` seconds (the endpoint cannot be reached: as long as a
+    cluster may take to start the only replica again) or `busy` seconds (it answers that it is full, starting or shutting
+    down). A call that may have run is sent
     again `resends` times, and only if the function is declared idempotent. Waits grow from `first` by
     doubling up to `longest`, with jitter.
     """
 
-    refused: float = 3.0
+    refused: float = 10.0
     busy: float = 10.0
     resends: int = 3
     first: float = 0.02

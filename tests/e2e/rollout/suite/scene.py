@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from e2e.kubernetes_cluster import PROGRAM, ClusterDeployment, Namespace, Real
 from e2e.rollout.suite import collector, userland
+from e2e.rollout.suite.load import STREAMS
 from turbolift.deploy.k8s import names, pod
 from turbolift.deploy.k8s.cluster import ApiError, Cluster
 from turbolift.deploy.k8s.objects import DEPLOYMENT, POD, Object
@@ -125,15 +126,15 @@ class Scene:
             ],
             "volumeMounts": [{"name": "routes", "mountPath": "/etc/turbolift", "readOnly": True}],
         }
-        config = {
+        table = {
             "name": names.routes_name(DEPLOYED),
             "items": [{"key": "routes.json", "path": "routes.json"}],
         }
         secret = {
-            "name": names.caller_name(DEPLOYED),
+            "name": f"turbolift-{DEPLOYED}-caller",
             "items": [{"key": key, "path": f"tls/{key}"} for key in ("tls.crt", "tls.key", "ca.crt")],
         }
-        sources = [{"configMap": config}, {"secret": secret}]
+        sources = [{"configMap": table}, {"secret": secret}]
         volumes = [{"name": "routes", "projected": {"sources": sources}}]
         self._start_pod("load", {names.CALLER: DEPLOYED}, container, volumes)
 
@@ -203,6 +204,20 @@ class Scene:
                 self.facts += [json.loads(stream.readline()) for _ in range(count)]
                 collected += count
         sock.close()
+
+    def wait_flowing(self) -> None:
+        """Wait until calls of both streams have ended well from all that was started."""
+        origins = ["pod", *(["outside"] if self.outside is not None else [])]
+
+        def flowing() -> bool:
+            self.collect()
+            told = self.outside_file.read_text("utf-8") if self.outside_file.exists() else ""
+            lines = told.splitlines()[: None if told.endswith("\n") else -1]
+            facts = [*self.facts, *map(json.loads, lines)]
+            found = {(one["origin"], one["stream"]) for one in facts if one.get("outcome") == "result"}
+            return found >= {(origin, stream) for origin in origins for stream in STREAMS}
+
+        self.wait("calls of every kind", flowing, 60)
 
     def pods(self) -> list[Object]:
         """Return the pods of the functions, also those that end, by name."""
