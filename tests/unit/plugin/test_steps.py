@@ -8,19 +8,23 @@ import json
 
 import pytest  # pants: no-infer-dep
 
-from turbolift_pants.steps import (
+from turbolift_pants.documents import (
     BundleEntry,
     Closure,
+    app_spec,
+    bundle_files,
+    closure_digest,
+    function_spec,
+    slug,
+    version,
+)
+from turbolift_pants.steps import (
     FileReport,
     Finding,
     Tagged,
-    app_spec,
     blobs_link,
     builds_nothing,
-    bundle_files,
-    closure_digest,
     entry_point,
-    function_spec,
     generated_name,
     identity,
     mentions,
@@ -28,9 +32,7 @@ from turbolift_pants.steps import (
     parse_report,
     place_options,
     selected,
-    slug,
     unlike_versions,
-    version,
 )
 
 DESCRIBE = {

@@ -14,6 +14,7 @@ from pants.engine.unions import UnionRule
 from pants.util.frozendict import FrozenDict
 from pants.util.logging import LogLevel
 
+from turbolift_pants.documents import app_spec
 from turbolift_pants.get.closure import ClosureRequest, SourceClosure
 from turbolift_pants.get.find import TaggedFiles
 from turbolift_pants.get.image import (
@@ -24,7 +25,7 @@ from turbolift_pants.get.image import (
     PackedClosureRequest,
 )
 from turbolift_pants.get.owners import OwningSource, OwningSourceRequest
-from turbolift_pants.steps import app_spec, entry_point, identity
+from turbolift_pants.steps import entry_point, identity
 from turbolift_pants.target_types import (
     AppArgsField,
     AppCpuField,

@@ -27,12 +27,13 @@ from pants.engine.rules import Get, MultiGet, collect_rules, rule
 from pants.util.frozendict import FrozenDict
 from pants.util.logging import LogLevel
 
+from turbolift_pants.documents import Closure, canonical, function_spec
 from turbolift_pants.get.base import BaseImage
 from turbolift_pants.get.closure import FunctionClosure, FunctionClosureRequest, SourceClosure
 from turbolift_pants.get.generate import FunctionFieldSet
 from turbolift_pants.get.layers import PATHS, Layer, LayerRequest, ThirdParty, ThirdPartyRequest
 from turbolift_pants.get.tools import CannotPackage, ImageStep, ImageStepResult, plugin_version
-from turbolift_pants.steps import Closure, canonical, function_spec, unlike_versions
+from turbolift_pants.steps import unlike_versions
 
 
 @dataclass(frozen=True)

@@ -28,24 +28,14 @@ from pants.engine.target import AllTargets, Targets
 from pants.engine.unions import UnionRule
 from pants.util.logging import LogLevel
 
+from turbolift_pants.documents import BundleEntry, bundle_files, layout_files, pretty
 from turbolift_pants.get.app import AppFieldSet, AppImage, AppImageRequest
 from turbolift_pants.get.find import TaggedFiles
 from turbolift_pants.get.generate import FunctionFieldSet
 from turbolift_pants.get.image import FunctionImage, FunctionImageRequest, thaw
 from turbolift_pants.get.manifests import Manifests, ManifestsRequest
 from turbolift_pants.get.tools import CannotPackage
-from turbolift_pants.steps import (
-    SHARED_BLOBS,
-    BundleEntry,
-    blobs_link,
-    bundle_files,
-    layout_files,
-    package_path,
-    pretty,
-    renders,
-    selected,
-    with_parameters,
-)
+from turbolift_pants.steps import SHARED_BLOBS, blobs_link, package_path, renders, selected, with_parameters
 from turbolift_pants.target_types import (
     DeploymentAppsField,
     DeploymentFunctionsField,
