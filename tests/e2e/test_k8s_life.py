@@ -20,6 +20,8 @@ import pytest
 from e2e.kubernetes_cluster import ClusterDeployment, Namespace, sources
 from turbolift.deploy.k8s.names import function_name
 from turbolift.deploy.k8s.objects import CONFIG_MAP, DEPLOYMENT, POD, SERVICE
+from turbolift.image.connection import Connection
+from turbolift.image.push import MANIFESTS
 from unit.deploy.deployments import DOUBLE, wait_for
 
 SECONDS = 60.0
@@ -228,18 +230,61 @@ def test_what_was_changed_by_hand_is_put_right(deployment: ClusterDeployment, na
 def test_prune_and_destroy_leave_nothing(deployment: ClusterDeployment, namespace: Namespace) -> None:
     for factor in (2, 3, 4):
         deployment.run(bundle=deployment.double(factor))
+    repository = f"{namespace.real.registry}/{namespace.name}/{function_name(DOUBLE)}"
+    before = listed(namespace, repository)
+    assert len(before) == 3
     planned = deployment.run("prune", "--dry-run").stdout
     assert "would free" in planned
-    repository = f"{namespace.real.registry}/{namespace.name}/{function_name(DOUBLE)}"
     assert planned.count(f"{repository}@sha256:") >= 1
+    assert listed(namespace, repository) == before
     done = deployment.run("prune").stdout
     assert "freed" in done
+    after = listed(namespace, repository)
+    (gone,) = before.keys() - after.keys()
+    assert len(after) == 2
+    kept = set().union(*after.values())
+    there = {
+        blob for blobs in before.values() for blob in blobs if has(namespace, repository, f"blobs/{blob}")
+    }
+    assert there == kept
+    assert before[gone] - kept
+    assert not has(namespace, repository, f"manifests/{gone}")
     # The version before is kept for a rollback; the one before that is gone, here and in the registry.
     deployment.run("rollback")
     assert deployment.call() == 12
     assert "in 0 files" in deployment.run("prune").stdout
     deployment.run("destroy")
     assert namespace.ours() == []
+
+
+def listed(namespace: Namespace, repository: str) -> dict[str, set[str]]:
+    """Return digest -> digests of its config and layers, of every image that a tag of the repository names."""
+    connection = connect(namespace, repository)
+    found: dict[str, set[str]] = {}
+    with connection.open("GET", "tags/list") as answer:
+        tags = json.load(answer)["tags"] or []
+    for tag in tags:
+        with connection.open(
+            "GET", f"manifests/{tag}", headers={"Accept": MANIFESTS}, accept=(404,)
+        ) as answer:
+            if answer.status == 200:
+                manifest = json.load(answer)
+                parts = (manifest["config"], *manifest["layers"])
+                found[answer.headers["Docker-Content-Digest"]] = {one["digest"] for one in parts}
+    return found
+
+
+def has(namespace: Namespace, repository: str, what: str) -> bool:
+    """Return whether the repository has a blob or a manifest."""
+    headers = {"Accept": MANIFESTS}
+    with connect(namespace, repository).open("HEAD", what, headers=headers, accept=(404,)) as answer:
+        return bool(answer.status == 200)
+
+
+def connect(namespace: Namespace, repository: str) -> Connection:
+    """Return a connection to a repository."""
+    host, _, path = repository.partition("/")
+    return Connection(host, path, insecure=namespace.real.insecure)
 
 
 def test_a_program_here_calls_by_forward(serving: ClusterDeployment) -> None:
