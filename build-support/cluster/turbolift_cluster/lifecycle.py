@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -25,13 +26,22 @@ _SECONDS_TO_NODES = 120.0
 
 
 @contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Keep out another `up` or `down` of the same cluster."""
+def _alone(name: str) -> Iterator[Path]:
+    """Keep out another `up` or `down` of the same cluster; gives the lock's file, which may be removed inside."""
     folder = cache_folder() / "state"
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f"{name}.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    path = folder / f"{name}.lock"
+    while True:
+        with open(path, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever had it before may have removed it: then others hold a newer one.
+            try:
+                own = os.path.samestat(os.fstat(lock.fileno()), path.stat())
+            except FileNotFoundError:
+                own = False
+            if own:
+                yield path
+                return
 
 
 def up(name: str) -> dict[str, Any]:
@@ -63,12 +73,12 @@ def up(name: str) -> dict[str, Any]:
 
 def down(name: str) -> bool:
     """End a cluster and remove all of it but the built programs; returns whether there was one."""
-    with _alone(name):
+    with _alone(name) as lock:
         cluster = find(name)
-        if not cluster:
-            return False
-        _remove(cluster)
-    return True
+        if cluster:
+            _remove(cluster)
+        lock.unlink()
+    return cluster is not None
 
 
 def is_up(cluster: Cluster) -> bool:
