@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from turbolift.contract import MAX_DEPTH, dumps, loads
@@ -30,6 +30,7 @@ def test_what_is_written_is_read_back(tree: Any) -> None:
     assert repr(back) == repr(tree)
 
 
+@settings(deadline=None)
 @given(
     st.binary()
     | st.text().map(str.encode)

@@ -24,6 +24,8 @@ MAX_DEPTH = 200
 # An envelope (``{"args": {...}}``) around an argument has a few levels of its own.
 _TEXT_DEPTH = MAX_DEPTH + 16
 
+_TOO_DEEP = f"not JSON: nested more than {_TEXT_DEPTH} levels deep"
+
 # Where a text is wrong is looked up at the speed of Python: only in a text that a person may have written.
 _LONG_TEXT = 1_000_000
 
@@ -153,14 +155,21 @@ def loads(data: bytes | bytearray | memoryview | str) -> Any:
 
 
 def _loads_quickly(data: bytes | bytearray) -> tuple[Any] | None:
-    """Return the tree in a tuple, or None where it is not sure that the strict reading gives the same."""
+    """Return the tree in a tuple, or None where it is not sure that the strict reading gives the same.
+
+    Raises DecodeError where the text is nested too deeply.
+    """
     if not _Quick.is_loaded:
         _Quick.load()
     decode = _Quick.decode
     if decode is None:
         return None
     if data.count(b"[") + data.count(b"{") > _TEXT_DEPTH and _depth(data) > _TEXT_DEPTH:
-        return None
+        try:
+            data.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        raise DecodeError(_TOO_DEEP)
     try:
         tree = decode(data)
     except Exception:
@@ -231,7 +240,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
 
 def _check_depth(text: str) -> None:
     if _depth(text.encode("utf-8", "surrogatepass")) > _TEXT_DEPTH:
-        raise DecodeError(f"not JSON: nested more than {_TEXT_DEPTH} levels deep")
+        raise DecodeError(_TOO_DEEP)
 
 
 def _depth(data: bytes | bytearray) -> int:
