@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from e2e.kubernetes_cluster import (
     ClusterDeployment,
@@ -26,7 +27,7 @@ from e2e.kubernetes_cluster import (
 )
 from turbolift.deploy.k8s import certificates, names
 from turbolift.deploy.k8s.certificates import Pair
-from turbolift.deploy.k8s.objects import CONFIG_MAP, DEPLOYMENT, POD, SECRET, Object
+from turbolift.deploy.k8s.objects import CONFIG_MAP, DEPLOYMENT, EVENT, POD, SECRET, Object
 from unit.deploy import bundles
 from unit.deploy.deployments import environment, wait_for
 
@@ -222,6 +223,10 @@ def test_calls_are_closed_and_their_certificates_go_with_the_rest(
     again = deployment.run(bundle=bundle)
     assert "1 unchanged" in again.stdout
     assert writes(namespace) == before
+    # One that does not start takes its own away again.
+    failed = deployment.run(bundle=deployment.double(7, before="import frobnicate"), code=1)
+    assert "No module named 'frobnicate'" in failed.stderr
+    assert writes(namespace) == before
     # Another version has a certificate of its own; that of the one before goes with it. The callers' stays.
     deployment.run(bundle=deployment.double(3))
     after = secrets(namespace)
@@ -403,6 +408,49 @@ def test_what_is_broken_or_gone_is_made_anew_or_said(
     assert live is not None
     assert data(live) == {"a": b"b"}
     assert {one["kind"] for one in namespace.ours()} <= {"Lease"}
+
+
+def test_manifests_for_others_to_apply_get_their_certificates(
+    deployment: ClusterDeployment, namespace: Namespace
+) -> None:
+    bundle = deployment.double(2)
+    # The images are pushed.
+    deployment.run(bundle=bundle)
+    deployment.run("destroy")
+    folder = deployment.root / "gitops"
+    deployment.run("render", str(folder), bundle=bundle)
+    text = "".join(path.read_text() for path in sorted(folder.iterdir()))
+    assert "PRIVATE KEY" not in text
+    documents = [one for one in yaml.safe_load_all(text) if one["kind"] != "Kustomization"]
+    (wanted,) = [one for one in documents if one["kind"] == "Deployment"]
+    for one in documents:
+        namespace.cluster.apply(one)
+    name = wanted["metadata"]["name"]
+
+    def says(what: str) -> Any:
+        found = namespace.cluster.find(EVENT, fields=f"reason={what}")
+        return [one for one in found if name in one["involvedObject"]["name"]]
+
+    wait_for(lambda: says("FailedMount"), SECONDS)
+    said = deployment.run("certificates", bundle=bundle).stdout.splitlines()
+    assert [line.partition("  valid until ")[0] for line in said] == [f"Secret/{CALLER}", f"Secret/{name}"]
+    year = f"{datetime.datetime.now(datetime.UTC) + certificates.LIFETIME:%Y-%m-%d}"
+    assert all(year in line for line in said)
+    assert secrets(namespace).keys() == {AUTHORITY, CALLER, name}
+    before = writes(namespace)
+    assert deployment.run("certificates", bundle=bundle).stdout.splitlines() == said
+    assert writes(namespace) == before
+
+    def available() -> Any:
+        live = namespace.cluster.get(DEPLOYMENT, name)
+        return live is not None and (live.get("status") or {}).get("availableReplicas")
+
+    # A kubelet that has not found a Secret looks again, less and less often.
+    wait_for(available, 180.0)
+    assert Caller(namespace, "caller").result() == 8
+    deployment.run("destroy")
+    assert secrets(namespace) == {}
+    assert namespace.ours() == []
 
 
 def test_a_program_here_calls_over_tls(deployment: ClusterDeployment) -> None:

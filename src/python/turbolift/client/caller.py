@@ -58,6 +58,10 @@ if TYPE_CHECKING:
     from turbolift.contract import Contract
 
 
+INSECURE = 2.0
+"""Seconds for which a call is sent again at most where caller and endpoint refuse one another's certificates."""
+
+
 class Policy(NamedTuple):
     """How a call is retried, always within its deadline. Seconds and counts.
 
@@ -244,6 +248,9 @@ class _Call:
             except NotSentError as error:
                 self.last = self.unreachable(error)
                 wait, window = 0.0, self.policy.refused
+                if isinstance(error, InsecureError) and error.reason != "handshake":
+                    # Certificates that do not fit seldom mend themselves; a kubelet may show one a moment late.
+                    window = min(window, INSECURE)
             except BrokenError as error:
                 self.last = self.maybe(f"the connection to {self.endpoint} broke ({error})")
                 self.resend_or_raise(route)
