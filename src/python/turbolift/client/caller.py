@@ -120,7 +120,8 @@ class Caller:
         body: Sequence[Buffer]
         text = contract.quick.call(args, kwargs)
         if text is not None:
-            content_type, body, size = JSON, [text], len(text)
+            content_type, size = JSON, len(text)
+            body = [text]
         else:
             payload = contract.encode_args(contract.bind(args, kwargs))
             content_type, body = encode_body({"args": payload.json}, payload.parts)
