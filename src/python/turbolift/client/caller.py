@@ -8,7 +8,7 @@ import asyncio
 import functools
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
@@ -117,7 +117,7 @@ class Caller:
         if seconds is not None:
             own = time.monotonic() + seconds
             deadline = own if deadline is None else min(own, deadline)
-        body: Sequence[Buffer]
+        body: list[Buffer]
         text = contract.quick.call(args, kwargs)
         if text is not None:
             content_type, size = JSON, len(text)
