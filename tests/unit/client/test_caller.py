@@ -153,6 +153,7 @@ def test_nobody_there(folder: Path, call: Any) -> None:
 def test_nobody_accepts(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("turbolift.client.lane.connect.CONNECT_TIME", 0.2)
     monkeypatch.setattr("turbolift.client.lane.pool.CONNECT_TIME", 0.2)
+    monkeypatch.setattr("turbolift.client.aiohttp_transport.CONNECT_TIME", 0.2)
     with contextlib.ExitStack() as opened:
         server = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         # The kernel answers no more once the queue is full.
