@@ -92,7 +92,7 @@ def test_deploy_killed_halfway_is_repaired_by_the_next(deployment: Deployment) -
     ]
     assert len(lingering) == 1
     done = deployment.run(bundle=bundle)
-    assert "an interrupted run left: shop.double:double" in done.stderr
+    assert "as an interrupted run left it: shop.double:double" in done.stderr
     assert deployment.call() == 12
     assert len(deployment.processes()) == 1
     assert not any(is_alive(one.supervisor) or is_alive(one.child) for one in lingering)

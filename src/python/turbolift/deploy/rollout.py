@@ -152,7 +152,7 @@ class Rollout:
     async def _clean(self, leftovers: Sequence[Instance]) -> list[Instance]:
         """Stop `leftovers`; return those that are still in use."""
         self._view.say(
-            f"stopping {len(leftovers)} instance{'s' * (len(leftovers) > 1)} that an interrupted run left: "
+            "stopping what no table names, unless it is in use, as an interrupted run left it: "
             + ", ".join(sorted({one.function for one in leftovers}))
         )
         used: list[Instance] = []
