@@ -10,7 +10,7 @@ import time
 from turbolift.deploy.k8s import diagnose, names
 from turbolift.deploy.k8s.cluster import Cluster
 from turbolift.deploy.k8s.follow import Follower
-from turbolift.deploy.k8s.objects import DEPLOYMENT, POD, Object, annotation
+from turbolift.deploy.k8s.objects import DEPLOYMENT, POD, Kind, Object, annotation
 from turbolift.deploy.platform import Instance, StartError
 
 _STEP = 0.5
@@ -78,14 +78,16 @@ def wait_ready(
                 )
 
 
-def wait_gone(cluster: Cluster, selector: str, timeout: float, stop: threading.Event) -> bool:
-    """Return True when no pod is left that `selector` finds, False after `timeout` seconds or when `stop` is set."""
+def wait_gone(
+    cluster: Cluster, selector: str, timeout: float, stop: threading.Event, *, kind: Kind = POD
+) -> bool:
+    """Return True when no object of `kind` is left that `selector` finds, False after `timeout` seconds or when `stop` is set."""
     until = time.monotonic() + timeout
-    if not cluster.find(POD, labels=selector):
+    if not cluster.find(kind, labels=selector):
         return True
-    with Follower(cluster, [(POD, selector, "")]) as follower:
+    with Follower(cluster, [(kind, selector, "")]) as follower:
         while not stop.is_set() and (left := until - time.monotonic()) > 0:
             change = follower.next(min(left, _STEP))
-            if change is not None and change.gone and not cluster.find(POD, labels=selector):
+            if change is not None and change.gone and not cluster.find(kind, labels=selector):
                 return True
-    return not cluster.find(POD, labels=selector)
+    return not cluster.find(kind, labels=selector)

@@ -24,6 +24,9 @@ from turbolift.errors import DeployError
 # What has a label is found by it, so that it goes after what is found by its name alone.
 _REMOVED = (SECRET, *reversed(RELEASE_KINDS))
 
+_ENDING = 120.0
+"""Seconds in which all pods of a deployment must have ended."""
+
 _MARGIN = 30.0
 """Seconds beyond a pod's own grace time in which its node must have reported its end."""
 
@@ -79,4 +82,11 @@ def destroy(cluster: Cluster, deployment: str) -> list[Object]:
         for one in found:
             cluster.delete(kind, one["metadata"]["name"], foreground=kind is DEPLOYMENT)
             gone.append(one)
+    # A Deployment is there until its last pod has ended.
+    if not readiness.wait_gone(cluster, selector, _ENDING, threading.Event(), kind=DEPLOYMENT):
+        left = ", ".join(one["metadata"]["name"] for one in cluster.find(DEPLOYMENT, labels=selector))
+        raise DeployError(
+            f"still there {_ENDING:.0f} s after they were deleted: {left}: are the nodes of their pods alive? They go "
+            "when their pods have ended"
+        )
     return gone
