@@ -18,6 +18,7 @@ from pants.engine.env_vars import CompleteEnvironmentVars
 from pants.engine.fs import Digest, MergeDigests
 from pants.engine.process import InteractiveProcess
 from pants.engine.rules import Get, MultiGet, collect_rules, rule
+from pants.engine.target import FieldSet
 from pants.engine.unions import UnionRule
 from pants.util.logging import LogLevel
 
@@ -38,9 +39,8 @@ from turbolift_pants.target_types import (
 
 
 @dataclass(frozen=True)
-class DeploymentRunFieldSet(RunFieldSet):
+class DeploymentFieldSet(FieldSet):
     required_fields = (DeploymentFunctionsField, DeploymentPlatformField)
-    run_in_sandbox_behavior = RunInSandboxBehavior.NOT_SUPPORTED
 
     functions: DeploymentFunctionsField
     apps: DeploymentAppsField
@@ -50,6 +50,11 @@ class DeploymentRunFieldSet(RunFieldSet):
     registry: DeploymentRegistryField
     insecure: DeploymentInsecureRegistryField
     checks: DeploymentChecksField
+
+
+@dataclass(frozen=True)
+class DeploymentRunFieldSet(RunFieldSet, DeploymentFieldSet):
+    run_in_sandbox_behavior = RunInSandboxBehavior.NOT_SUPPORTED
 
 
 @dataclass(frozen=True)
@@ -154,19 +159,8 @@ async def prepare_run(request: DeployerRunRequest, build_root: BuildRoot) -> Dep
 
 
 @dataclass(frozen=True)
-class DeploymentDeployFieldSet(DeployFieldSet):
+class DeploymentDeployFieldSet(DeployFieldSet, DeploymentFieldSet):
     """The same fields, for `experimental-deploy`."""
-
-    required_fields = (DeploymentFunctionsField, DeploymentPlatformField)
-
-    functions: DeploymentFunctionsField
-    apps: DeploymentAppsField
-    platform: DeploymentPlatformField
-    context: DeploymentContextField
-    namespace: DeploymentNamespaceField
-    registry: DeploymentRegistryField
-    insecure: DeploymentInsecureRegistryField
-    checks: DeploymentChecksField
 
 
 @rule(desc="Prepare a deployment", level=LogLevel.DEBUG)
