@@ -17,7 +17,9 @@ import turbolift
 
 pytest_plugins = ("pytester",)
 
-ROOT = Path(turbolift.__file__).parents[3]
+ROOT = Path(turbolift.__file__).absolute().parents[3]
+# Pants gives relative ones, and the tests change folders.
+PATHS = [os.path.abspath(path) for path in sys.path if path]
 SHOP = """
 from turbolift import Local, on
 
@@ -35,7 +37,7 @@ def grow(items: list[int]) -> list[int]:
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder of tests with a module ``shop``, run by a pytest in another process."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *filter(None, sys.path)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(pytester.path), *PATHS]))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.delenv("TURBOLIFT", raising=False)
     pytester.makepyfile(shop=SHOP)

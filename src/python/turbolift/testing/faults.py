@@ -137,8 +137,8 @@ class Faults:
         times: int | None = 1,
         when: Callable[[Call], bool] | None = None,
     ) -> Fault:
-        """The function runs to its end, and its answer is lost: MaybeExecuted, or another try, and so another run,
-        where the function is idempotent.
+        """The function runs to its end, and its answer is lost with its server, so that nobody knows that it ran:
+        MaybeExecuted, or another try, and so another run, where the function is idempotent.
         """
         return self._add("lose_answer", function, times, when)
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from turbolift.client.transport import BrokenError, NotSentError
 from turbolift.errors import ConfigurationError
@@ -26,6 +26,7 @@ from turbolift.testing.recorder import Call, serving
 if TYPE_CHECKING:
     from turbolift.api import DistributedFunction
 
+Dies = Literal["", "before", "after"]
 Find = Callable[[str], "DistributedFunction[..., Any]"]
 
 
@@ -99,6 +100,7 @@ class Servers:
         """`find` gives the tagged function of an identity."""
         self._find = find
         self._servers: dict[str, _Server] = {}
+        self._left: list[_Server] = []
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._closed = False
@@ -115,26 +117,26 @@ class Servers:
     async def _main(self) -> None:
         await self._stop.wait()
         # Threads that still run a call are left to themselves: their answers have nowhere to go.
-        for server in self._servers.values():
+        for server in (*self._servers.values(), *self._left):
             server.kill()
             await server.runner.close()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     def send(
-        self, identity: str, headers: Mapping[str, str], body: bytes, call: Call, *, kill: bool
+        self, identity: str, headers: Mapping[str, str], body: bytes, call: Call, *, dies: Dies = ""
     ) -> Future[Answer]:
         """Hand one request over, in a context of its own: no variable of the caller's gets across. Cancelling the
         Future tells the server. Raises NotSentError once all is closed.
 
-        `kill`: the server dies of it.
+        `dies`: the server dies of it, ``before`` the function runs or once it has run, ``after``.
         """
         future: Future[Answer] = Future()
         context = Context()
         context.run(serving.set, call)
 
         def start() -> None:
-            task = self._loop.create_task(self._answer(identity, headers, body, kill), context=context)
+            task = self._loop.create_task(self._answer(identity, headers, body, dies), context=context)
             self._tasks.add(task)
             task.add_done_callback(finish)
             future.add_done_callback(lambda done: self._ended(done, task))
@@ -162,9 +164,9 @@ class Servers:
             if future.cancelled() and not self._closed:
                 self._loop.call_soon_threadsafe(task.cancel)
 
-    async def _answer(self, identity: str, headers: Mapping[str, str], body: bytes, kill: bool) -> Answer:
+    async def _answer(self, identity: str, headers: Mapping[str, str], body: bytes, dies: Dies) -> Answer:
         server = self._servers.get(identity)
-        if kill:
+        if dies == "before":
             if server is not None:
                 del self._servers[identity]
                 server.kill()
@@ -175,7 +177,14 @@ class Servers:
             server = self._servers[identity] = _Server(function)
             # A task of its own: the call that was the first may be cancelled, others wait too.
             server.starting = self._loop.create_task(server.start())
-        return await server.answer(headers, body)
+        answer = await server.answer(headers, body)
+        if dies == "after":
+            # Nobody remembers that it ran; what else runs there may end.
+            if self._servers.get(identity) is server:
+                del self._servers[identity]
+                self._left.append(server)
+            raise BrokenError("the answer was lost")
+        return answer
 
     def close(self) -> None:
         """End: what still runs is broken off."""

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import unquote
 from weakref import WeakKeyDictionary
 
@@ -24,12 +23,15 @@ from turbolift.client.transport import (
 from turbolift.shim.servant import Answer, problem_answer
 from turbolift.testing.faults import Fault, Faults
 from turbolift.testing.recorder import Attempt, Call, sending
-from turbolift.testing.servers import Servers
+from turbolift.testing.servers import Dies, Servers
 from turbolift.wire import Problem
 from turbolift.wire.headers import PREFIX
 
 IN_FLIGHT = 128
 """Calls in flight to one endpoint from one loop, as over real connections; more wait here."""
+
+
+_DEATHS: dict[str, Dies] = {"kill": "before", "lose_answer": "after"}
 
 
 class InProcessTransport:
@@ -82,7 +84,7 @@ class InProcessTransport:
             call.attempts.append(Attempt(outcome, kinds, time.monotonic() - started))
 
     async def _send(self, endpoint: str, request: Request, call: Call, faults: list[Fault]) -> Answer:
-        kind: Any = None
+        kind = ""
         for fault in faults:
             if fault.kind == "delay":
                 await asyncio.sleep(fault.seconds)
@@ -99,11 +101,8 @@ class InProcessTransport:
         # A copy, whatever its pieces are views of.
         body = b"".join(request.body)
         async with self._place(endpoint):
-            future = self._servers.send(identity, headers, body, call, kill=kind == "kill")
-            answer = await asyncio.wrap_future(future)
-        if kind == "lose_answer":
-            raise BrokenError("a fault of the test")
-        return answer
+            dies = _DEATHS.get(kind, "")
+            return await asyncio.wrap_future(self._servers.send(identity, headers, body, call, dies=dies))
 
     @asynccontextmanager
     async def _place(self, endpoint: str) -> AsyncIterator[None]:
