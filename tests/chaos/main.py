@@ -44,8 +44,15 @@ def main(argv: list[str]) -> int:
         print(f"{time.monotonic() - begin:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     wanted = [one for one in disturb.ALL if not options.only or one.name in options.only]
-    done: dict[str, Any] = {"calls": 0, "in_flight": options.in_flight, "disturbances": [], "skipped": {}, "broken": []}
-    folder = Path(tempfile.mkdtemp(prefix="tl-chaos-", dir="/tmp"))
+    done: dict[str, Any] = {
+        "calls": 0,
+        "in_flight": options.in_flight,
+        "disturbances": [],
+        "skipped": {},
+        "broken": [],
+    }
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="tl-chaos-", dir="/tmp"))
+    folder.mkdir(exist_ok=True)
     try:
         mounts = own_mounts()
         for place in ("plain", "clock", "loss"):
@@ -72,13 +79,20 @@ def main(argv: list[str]) -> int:
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="./pants run tests/chaos --", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="./pants run tests/chaos --",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seconds", type=float, default=60.0, metavar="N", help="of disturbance, in all (60)")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, metavar="N", help="of disturbance, in all (60)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to this file")
     parser.add_argument("--in-flight", type=int, default=32, metavar="N", help="calls at any time (32)")
     parser.add_argument(
         "--only", action="append", choices=[one.name for one in disturb.ALL], help="this one (repeatable)"
+    )
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where to work: a new folder (one below /tmp)"
     )
     parser.add_argument("--keep", action="store_true", help="leave the files at the end")
     options = parser.parse_args(argv)
@@ -140,14 +154,15 @@ def _scene(
     with contextlib.ExitStack() as stack:
         prefix: list[str] = []
         env: dict[str, str] | None = None
+        network = ""
         if place == "loss":
-            prefix = stack.enter_context(disturb.lossy_network())
+            prefix, network = stack.enter_context(disturb.lossy_network())
         if place == "clock":
             folder.mkdir(parents=True)
             env = disturb.clock_env(folder)
             if env is None or not disturb.is_moved(env, folder):
                 raise SceneError("the wall clock cannot be moved for single processes: install libfaketime")
-        scene = Scene(place, folder, say, in_flight=in_flight, prefix=prefix, env=env)
+        scene = Scene(place, folder, say, in_flight=in_flight, prefix=prefix, env=env, network=network)
         stack.callback(disturb.remove_disk, scene)
         stack.callback(scene.end)
         if place == "plain" and mounts:

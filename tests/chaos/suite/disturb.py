@@ -145,7 +145,7 @@ def clock_jumps(scene: Scene, seconds: float) -> str:
 def packet_loss(scene: Scene, seconds: float) -> str:
     """Leave it to the network."""
     time.sleep(seconds)
-    return "10 % of all packets lost"
+    return scene.network
 
 
 ALL = (
@@ -223,9 +223,9 @@ def is_moved(env: dict[str, str], folder: Path) -> bool:
 
 
 @contextmanager
-def lossy_network() -> Iterator[list[str]]:
-    """Yield what a command line starts with that runs in a network of its own, whose loopback loses one packet in ten.
-    Raises SceneError. The network is gone with its last process.
+def lossy_network() -> Iterator[tuple[list[str], str]]:
+    """Yield what a command line starts with that runs in a network of its own, whose loopback loses one packet in ten,
+    and what that network does. Raises SceneError. The network is gone with its last process.
     """
     if os.geteuid() != 0:
         raise SceneError("a network of its own needs root")
@@ -245,21 +245,42 @@ def lossy_network() -> Iterator[list[str]]:
         if holder.stdout.readline() != "up\n":
             raise SceneError("no network namespace can be made here")
         prefix = ["nsenter", f"--net=/proc/{holder.pid}/ns/net"]
-        netem = ["tc", "qdisc", "add", "dev", "lo", "root", "netem", "loss", f"{LOSS:.0%}", "delay", "5ms", "2ms"]
+        netem = [
+            "tc",
+            "qdisc",
+            "add",
+            "dev",
+            "lo",
+            "root",
+            "netem",
+            "loss",
+            f"{LOSS:.0%}",
+            "delay",
+            "5ms",
+            "2ms",
+        ]
         rule = ["iptables", "-A", "INPUT", "-m", "statistic", "--mode", "random", "--probability", str(LOSS)]
-        for command in (netem, [*rule, "-j", "DROP"]):
-            with contextlib.suppress(FileNotFoundError):
-                if subprocess.run([*prefix, *command], check=False, capture_output=True).returncode == 0:
-                    break
-        else:
+        lost = f"{LOSS:.0%} of all packets lost"
+        ways = {
+            f"{lost}, the others 5 ms late": netem,
+            f"{lost}, none late: no netem here": [*rule, "-j", "DROP"],
+        }
+        does = next((does for does, command in ways.items() if _succeeds([*prefix, *command])), None)
+        if does is None:
             raise SceneError("this kernel has neither netem nor iptables' statistic: no packets can be lost")
-        yield prefix
+        yield prefix, does
     finally:
         holder.kill()
         holder.wait()
         for pipe in (holder.stdout, holder.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def _succeeds(command: list[str]) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+    return False
 
 
 def _turns(scene: Scene, seconds: float) -> Iterator[Server]:

@@ -52,7 +52,12 @@ class Load:
             if self._ending.is_set():
                 return
             call = f"{self._run}-{number}-{turn}"
-            fact: dict[str, Any] = {"ended": call, "stream": stream.name, "n": turn, "begin": time.monotonic()}
+            fact: dict[str, Any] = {
+                "ended": call,
+                "stream": stream.name,
+                "n": turn,
+                "begin": time.monotonic(),
+            }
             try:
                 fact["value"] = await function(call, turn)
                 fact["outcome"] = "result"

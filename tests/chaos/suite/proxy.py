@@ -10,6 +10,7 @@ or amid the answer: what it answers has run.
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import socket
 import struct
@@ -44,7 +45,10 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to:
         back, forth = await asyncio.open_connection("127.0.0.1", to)
         writers.append(forth)
         _open.add(forth)
-        pumps = [asyncio.create_task(_pump(reader, forth, False)), asyncio.create_task(_pump(back, writer, loses))]
+        pumps = [
+            asyncio.create_task(_pump(reader, forth, False)),
+            asyncio.create_task(_pump(back, writer, loses)),
+        ]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -61,12 +65,11 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to:
 
 async def main(mode: str, ports: list[int]) -> None:
     """Run until the process is ended."""
-    servers = [
-        await asyncio.start_server(
-            lambda reader, writer, to=to: _serve(reader, writer, to, mode == "lose"), "127.0.0.1", at
-        )
-        for at, to in zip(ports[::2], ports[1::2], strict=True)
-    ]
+    loses = mode == "lose"
+    servers = []
+    for at, to in zip(ports[::2], ports[1::2], strict=True):
+        serve = functools.partial(_serve, to=to, loses=loses)
+        servers.append(await asyncio.start_server(serve, "127.0.0.1", at))
     print("ready", flush=True)
     while servers:
         await asyncio.sleep(EVERY)

@@ -19,7 +19,17 @@ def show(report: Mapping[str, Any]) -> None:
     )
     table.add_column("disturbance")
     table.add_column("did")
-    for name in ("calls", "failed", "run again", "slowest", "calls", "results", "maybe", "other errors", "slowest"):
+    for name in (
+        "calls",
+        "failed",
+        "run again",
+        "slowest",
+        "calls",
+        "results",
+        "maybe",
+        "other errors",
+        "slowest",
+    ):
         table.add_column(name, justify="right")
     for one in report["disturbances"]:
         table.add_row(one["name"], one["did"], *_cells(one["streams"]))

@@ -84,8 +84,8 @@ class Server:
 class Scene:
     """Servers and callers, below `folder`.
 
-    `prefix`: what a command line starts with (another network, say); `env`: more environment of all processes. `log`:
-    the folder of what servers say, and of their temporary files.
+    `prefix`: what a command line starts with (another network; `network` says what it does); `env`: more environment
+    of all processes. `log`: the folder of what servers say, and of their temporary files.
     """
 
     def __init__(
@@ -97,8 +97,10 @@ class Scene:
         in_flight: int = 32,
         prefix: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        network: str = "",
     ) -> None:
         self.name = name
+        self.network = network
         self.folder = folder
         self.say = say
         self.in_flight = in_flight

@@ -14,6 +14,9 @@ SLACK = 2.0
 AFTER = 3.0
 """Seconds after a disturbance whose calls belong to it."""
 
+SERVERS_REMEMBER = False
+"""Whether the server knows a call that was sent to it again."""
+
 RESULT = "result"
 MAYBE = "MaybeExecuted"
 NOT_RUN = frozenset({"ConnectError", "Overloaded"})
@@ -56,14 +59,15 @@ class Tally:
     def during(self, window: Window) -> list[Fact]:
         """Return the calls that were in flight in a disturbance, or began soon after."""
         return [
-            call
-            for call in self.calls
-            if call["end"] >= window.begin and call["begin"] <= window.end + AFTER
+            call for call in self.calls if call["end"] >= window.begin and call["begin"] <= window.end + AFTER
         ]
 
     def counts(self, calls: Sequence[Fact]) -> dict[str, dict[str, Any]]:
         """Return ``steady`` (idempotent) and ``once`` -> counts of `calls`."""
-        return {name: self._counts([c for c in calls if c["stream"].startswith(name)]) for name in ("steady", "once")}
+        return {
+            name: self._counts([c for c in calls if c["stream"].startswith(name)])
+            for name in ("steady", "once")
+        }
 
     def broken(self, windows: Sequence[Window]) -> list[str]:
         """Return the laws that were broken, a sentence each."""
@@ -71,7 +75,9 @@ class Tally:
         late = [call for call in self.calls if call["end"] - call["begin"] > self._timeout + SLACK]
         if late:
             worst = max(call["end"] - call["begin"] for call in late)
-            broken.append(f"{len(late)} calls ended later than {SLACK:g} s past their deadline, one after {worst:.1f} s")
+            broken.append(
+                f"{len(late)} calls ended later than {SLACK:g} s past their deadline, one after {worst:.1f} s"
+            )
         wrong = [call for call in self.calls if call["outcome"] == RESULT and call["value"] != 3 * call["n"]]
         if wrong:
             broken.append(f"{len(wrong)} calls got a result that is not theirs")
@@ -116,7 +122,7 @@ class Tally:
             if mine:
                 kind = "of idempotent functions" if name == "steady" else "of other functions"
                 broken.append(f"{len(mine)} calls {kind} ended as they must not: {self._examples(mine)}")
-        if again:
+        if again and SERVERS_REMEMBER:
             broken.append(f"{len(again)} calls ran twice on one and the same server: {self._examples(again)}")
         return broken
 
@@ -134,7 +140,8 @@ class Tally:
 
     def _examples(self, calls: Iterable[Fact]) -> str:
         said = Counter(
-            f"{call['stream']}: {call['outcome']}: {call.get('detail') or call.get('value')}"[:400] for call in calls
+            f"{call['stream']}: {call['outcome']}: {call.get('detail') or call.get('value')}"[:400]
+            for call in calls
         )
         return "; ".join(f"{count} x {text}" for text, count in said.most_common(3))
 
