@@ -16,10 +16,14 @@ from turbolift.deploy.k8s.objects import DEPLOYMENT, JOB, POD, Object
 from unit.deploy.deployments import DOUBLE, wait_for
 
 LOOP = """
+import signal
+import sys
 import time
 from shop.double import double
 
 if __name__ == "__main__":
+    # The first process of a container ignores what it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     {first}
     while True:
         print("result", double.call(4), flush=True)
