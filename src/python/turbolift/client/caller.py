@@ -91,7 +91,7 @@ class Caller:
     ) -> None:
         self.transport = transport
         self.tables = tables or SOURCE.table
-        self._current = tables or SOURCE.current
+        self.current = tables or SOURCE.current
         # Random digits for the next calls; a forked child has a caller of its own.
         self._digits: list[str] = []
         self.policy = policy or Policy()
@@ -111,7 +111,7 @@ class Caller:
         `timeout` (seconds; None for none) and `idempotent` override the route's. A deadline inherited from
         the call that is being served here always holds.
         """
-        route = self._current().route(function)
+        route = self.current().route(function)
         seconds = route.timeout if timeout is ... else timeout
         deadline = current_deadline()
         if seconds is not None:
@@ -126,7 +126,7 @@ class Caller:
             payload = contract.encode_args(contract.bind(args, kwargs))
             content_type, body = encode_body({"args": payload.json}, payload.parts)
             size = sum(map(_size, body))
-        trace, key = self._identifiers()
+        trace, key = self.identifiers()
         lines = (
             f"Content-Type: {content_type}\r\n{CONTRACT}: {contract.digest}\r\n{TRACEPARENT}: {trace}\r\n"
             f"{IDEMPOTENCY_KEY}: {key}\r\n{DEADLINE}: "
@@ -152,12 +152,14 @@ class Caller:
                     found = contract.quick.result(response.body)
                     if found is not None:
                         return found[0]
-        call = _Call(self, function, contract, lines, body, size, deadline, seconds, idempotent, started)
+        call = PendingCall(
+            self, function, contract, lines, body, size, deadline, seconds, idempotent, started
+        )
         if known is None and deadline is not None and deadline <= started:
             call.too_late("its deadline had passed before it was sent")
         return await call.run(route, known)
 
-    def _identifiers(self) -> tuple[str, str]:
+    def identifiers(self) -> tuple[str, str]:
         """Return a ``traceparent`` below the current one, and an idempotency key."""
         try:
             digits = self._digits.pop()  # in one step, whatever other threads do
@@ -171,7 +173,7 @@ class Caller:
         return f"00-{digits[:32]}-{digits[32:48]}-01", digits[48:]
 
 
-class _Call:
+class PendingCall:
     """The state of one call over its tries."""
 
     endpoint = ""

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import cast
 
 from turbolift.shim.servant import Answer, Buffer
+from turbolift.wire.batch import BATCH
 from turbolift.wire.headers import PIPELINE
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -40,12 +41,13 @@ class Heads:
     """Makes heads of answers; ``tick`` brings their date up to date."""
 
     def __init__(self, usual: Mapping[str, str], *, pipelines: bool) -> None:
-        """`usual`: the headers of the usual answer. `pipelines`: whether that one invites to send ahead."""
+        """`usual`: the headers of the usual answer. `pipelines`: whether that one, and those to batches, invite to send
+        ahead.
+        """
         self._starts: dict[tuple[object, ...], str] = {}
         self._usual = usual
-        lines = self._start(
-            200, {**usual, "Connection": PIPELINE, PIPELINE: "1"} if pipelines else usual, False
-        )
+        self._ahead = {"Connection": PIPELINE, PIPELINE: "1"} if pipelines else {}
+        lines = self._start(200, {**usual, **self._ahead}, False)
         self._usual_start = f"{lines}Content-Length: ".encode("latin-1")
         self._date = ""
         self._end = b""
@@ -74,6 +76,8 @@ class Heads:
         key = (answer.status, last, *headers.items())
         start = self._starts.get(key)
         if start is None:
+            if headers.get("Content-Type") == BATCH and not last:
+                headers = {**headers, **self._ahead}
             start = self._start(answer.status, headers, last)
             # What problems say in headers (Retry-After) has many values, but is bounded by its rounding.
             if len(self._starts) < 64:
