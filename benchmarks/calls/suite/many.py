@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.calls.suite.main import free_port
-from benchmarks.calls.suite.stacks import turbolift_calls as stack
+from benchmarks.calls.suite.stacks import turbolift_calls
+
+stack: Any = turbolift_calls
 
 FLIGHTS = (32, 1000)
 

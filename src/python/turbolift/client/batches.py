@@ -40,6 +40,7 @@ from turbolift.wire.batch import (
     BATCH,
     CALL_HEAD,
     NOT_BEGUN,
+    BatchAnswer,
     code_of,
     join_calls,
     pack_call,
@@ -141,9 +142,11 @@ class Batches:
         self._contract = contract
         self._timeout = timeout
         self._idempotent = idempotent
-        self._pace = pace or Pace()
+        self.pace = pace or Pace()
         self._alone = 0
         self._off = False
+        self.quick_result = contract.quick.result
+        self.max_answer = caller.policy.max_answer
         self._first = 0.0
         self.wake: Callable[[], None] = lambda: None
 
@@ -153,9 +156,9 @@ class Batches:
         """
         if self._off:
             return 1
-        size = self._pace.size
+        size = self.pace.size
         if size:
-            return 0 if self._pace.grows and running >= GROWING else size
+            return 0 if self.pace.grows and running >= GROWING else size
         now = time.monotonic()
         if not self._first:
             self._first = now
@@ -164,13 +167,13 @@ class Batches:
         return 0
 
     def _enough(self) -> None:
-        if not self._pace.size:
-            self._pace.alone()
+        if not self.pace.size:
+            self.pace.alone()
             self.wake()
 
     async def run(self, rows: Sequence[Row], settle: Settle) -> None:
         """Call for all `rows`, and settle each."""
-        if len(rows) == 1 and self._pace.size:
+        if len(rows) == 1 and self.pace.size:
             self._alone += 1
             if self._off or self._alone % LOOK_AGAIN:
                 await self._one(*rows[0], settle)
@@ -180,7 +183,7 @@ class Batches:
     async def _send(self, rows: Sequence[Row], settle: Settle) -> None:
         """Call for all `rows`, in batches of the size that is right now."""
         while rows:
-            size = self._pace.size
+            size = self.pace.size
             if size == 1 and len(rows) > 1:
                 await _together([self._one(index, row, settle) for index, row in rows])
                 return
@@ -231,33 +234,40 @@ class Batches:
         sent, heads, size, rest = self._write(rows, left, settle)
         if not sent:
             if rest:
-                self._pace.alone()
+                self.pace.alone()
                 await self._one(*rest[0], settle)
             return [], deadline, rest[1:]
         body = join_calls(heads, [call.text for call in sent])
         first = sent[0]
         lines = _lines(BATCH, contract.digest, first.trace, first.key)
+        answers = _Answers(self, sent, size, route, deadline, seconds, started, settle)
         request = Request(
-            function_path(self._function), f"{lines}{write_deadline(left)}\r\n", [body], len(body)
+            function_path(self._function),
+            f"{lines}{write_deadline(left)}\r\n",
+            [body],
+            len(body),
+            answers.feed,
         )
-        pending = _Pending(self, route, deadline, seconds, started, settle)
         try:
-            response = await caller.transport.send(
-                route.endpoint,
-                request,
-                # Each answer may be as large as that to a call alone.
-                max_answer=caller.policy.max_answer * len(sent),
-                deadline=None if deadline is None else deadline + GRACE,
-                tls=route.tls,
-            )
-        except (LateError, NotSentError, BrokenError, AnswerTooLargeError) as error:
-            self._pace.alone()
-            await pending.all(sent, error)
-            return [], deadline, rest
-        if response.status != 200 or response.headers.get("Content-Type") != BATCH:
-            await self._not_a_batch(response, sent, pending)
-            return [], deadline, rest
-        return await self._answers(response.body, sent, size, pending), deadline, rest
+            try:
+                response = await caller.transport.send(
+                    route.endpoint,
+                    request,
+                    # Each answer may be as large as that to a call alone.
+                    max_answer=caller.policy.max_answer * len(sent),
+                    deadline=None if deadline is None else deadline + GRACE,
+                    tls=route.tls,
+                )
+            except (LateError, NotSentError, BrokenError, AnswerTooLargeError) as error:
+                self.pace.alone()
+                await answers.end(error)
+                return [], deadline, rest
+            if response.status != 200 or response.headers.get("Content-Type") != BATCH:
+                await self._not_a_batch(response, answers)
+                return [], deadline, rest
+            return await answers.whole(response.body), deadline, rest
+        finally:
+            answers.cancel()
 
     def _time(self, route: Route | None) -> tuple[float | None, float | None]:
         """Return the seconds that a call may take, and the deadline of one that is sent now."""
@@ -298,7 +308,7 @@ class Batches:
             sent.append(_Sent(index, args, trace, key, content_type, text))
         return sent, heads, size, []
 
-    async def _not_a_batch(self, response: Response, sent: list[_Sent], pending: _Pending) -> None:
+    async def _not_a_batch(self, response: Response, answers: _Answers) -> None:
         """The server's answer is to the request as a whole."""
         kind = ""
         content_type = response.headers.get("Content-Type", "")
@@ -307,51 +317,10 @@ class Batches:
                 kind = problem_kind(decode_body(content_type, response.body)[0])
             except DecodeError:
                 kind = ""
-        self._pace.alone()
+        self.pace.alone()
         if kind == "malformed":
             self._off = True  # a server from before there were batches
-        await pending.all(sent, None if kind in _NO_BATCHES else response)
-
-    async def _answers(self, body: bytes, sent: list[_Sent], size: int, pending: _Pending) -> list[Row]:
-        """Settle what has ended; return the rows that the server has not begun with."""
-        try:
-            seconds, answers = read_answers(body)
-        except DecodeError as error:
-            self._pace.alone()
-            await pending.all(sent, BrokenError(f"the answer to a batch is broken: {error}"))
-            return []
-        settle, result = pending.settle, self._contract.quick.result
-        limit = self._caller.policy.max_answer
-        unanswered: dict[int, _Sent] = dict(enumerate(sent))
-        again: list[Row] = []
-        others: list[tuple[_Sent, Response | Exception]] = []
-        for index, status, content_type, text in answers:
-            call = unanswered.pop(index, None)
-            if call is None:
-                continue
-            if status == 200 and content_type is JSON:
-                found = result(text)
-                if found is not None:
-                    settle(call.number, found[0], None)
-                    continue
-            if status == NOT_BEGUN:
-                again.append((call.number, call.row))
-            elif len(text) > limit:
-                others.append((call, AnswerTooLargeError(limit, len(text))))
-            else:
-                others.append((call, Response(status, {"Content-Type": content_type}, text)))
-        begun = len(sent) - len(again)
-        if begun:
-            self._pace.learn(begun, seconds, max(size, len(body)))
-        if others or unanswered:
-            lost = BrokenError("the answer to a batch left it out")
-            await _together(
-                [
-                    *(pending.one(call, known) for call, known in others),
-                    *(pending.one(call, lost) for call in unanswered.values()),
-                ]
-            )
-        return again
+        await answers.end(None if kind in _NO_BATCHES else response)
 
     def pending(
         self,
@@ -375,12 +344,14 @@ class Batches:
         )
 
 
-class _Pending:
-    """What the calls of one batch have in common: where it went, and when."""
+class _Answers:
+    """What becomes of the calls of one batch, as it comes."""
 
     def __init__(
         self,
         batches: Batches,
+        sent: Sequence[_Sent],
+        size: int,
         route: Route,
         deadline: float | None,
         seconds: float | None,
@@ -388,25 +359,90 @@ class _Pending:
         settle: Settle,
     ) -> None:
         self._batches = batches
+        self._size = size
         self._route = route
         self._deadline = deadline
         self._seconds = seconds
         self._started = started
-        self.settle = settle
+        self._settle = settle
+        self._unanswered: dict[int, _Sent] = dict(enumerate(sent))
+        self._count = len(sent)
+        self._not_begun: list[Row] = []
+        self._held = b""
+        self._fed = False
+        self._spent = 0.0
+        self._broken: DecodeError | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
-    async def one(self, call: _Sent, known: Response | Exception | None) -> None:
-        """Go on with a call of which `known` is what became of the batch, or of this call; None: it did not run."""
+    def feed(self, data: bytes) -> None:
+        """Take a piece of the answer, and settle what is in it."""
+        self._fed = True
+        if self._broken is None:
+            try:
+                self._spent, answers, end = read_answers(self._held + data if self._held else data)
+            except DecodeError as error:
+                self._broken = error
+                return
+            self._held = (self._held + data)[end:]
+            self._take(answers)
+
+    def _take(self, answers: Iterable[BatchAnswer]) -> None:
+        result, settle, unanswered = self._batches.quick_result, self._settle, self._unanswered
+        limit = self._batches.max_answer
+        for number, status, content_type, text in answers:
+            call = unanswered.pop(number, None)
+            if call is None:
+                continue
+            if status == 200 and content_type is JSON and len(text) <= limit:
+                found = result(text)
+                if found is not None:
+                    settle(call.number, found[0], None)
+                    continue
+            if status == NOT_BEGUN:
+                self._not_begun.append((call.number, call.row))
+            elif len(text) > limit:
+                self._go_on(call, AnswerTooLargeError(limit, len(text)))
+            else:
+                self._go_on(call, Response(status, {"Content-Type": content_type}, text))
+
+    async def whole(self, body: bytes) -> list[Row]:
+        """Settle the rest, now that the answer is whole; return the rows that the server has not begun with."""
+        if not self._fed:
+            self.feed(body)
+        begun = self._count - len(self._not_begun)
+        if self._broken is not None or self._held:
+            why = self._broken or "it ends too early"
+            await self.end(BrokenError(f"the answer to a batch is broken: {why}"))
+        else:
+            if begun:
+                self._batches.pace.learn(begun, self._spent, max(self._size, len(body)))
+            await self.end(BrokenError("the answer to a batch left it out"))
+        return self._not_begun
+
+    async def end(self, known: Response | Exception | None) -> None:
+        """Go on with all calls without an answer: `known` is what became of the batch; None: they did not run."""
+        for call in self._unanswered.values():
+            self._go_on(call, known)
+        self._unanswered.clear()
+        if self._tasks:
+            await asyncio.gather(*self._tasks)
+
+    def cancel(self) -> None:
+        """End what still goes on."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _go_on(self, call: _Sent, known: Response | Exception | None) -> None:
+        self._tasks.append(asyncio.ensure_future(self._one(call, known)))
+
+    async def _one(self, call: _Sent, known: Response | Exception | None) -> None:
         try:
             pending = self._batches.pending(call, self._deadline, self._seconds, self._started)
             value = await pending.run(self._route, known)
         except Exception as error:
-            self.settle(call.number, None, error)
+            self._settle(call.number, None, error)
         else:
-            self.settle(call.number, value, None)
-
-    async def all(self, calls: Iterable[_Sent], known: Response | Exception | None) -> None:
-        """Go on with all of them."""
-        await _together([self.one(call, known) for call in calls])
+            self._settle(call.number, value, None)
 
 
 async def _together(work: Sequence[Any]) -> None:

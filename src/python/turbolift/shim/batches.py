@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from turbolift.errors import DecodeError
+from turbolift.shim.log import log
 from turbolift.shim.servant import Answer, Buffer, problem_answer
 from turbolift.wire import (
     CONTRACT,
@@ -33,10 +35,60 @@ probes, have their turn.
 ENOUGH = 1024 * 1024
 """Bytes of answers after which no further call of a batch is begun on the loop."""
 
+SOON = 0.02
+"""Seconds within which calls that run beside each other are answered together; those that take longer come later."""
+
+_BROKEN = (500, JSON, b"")
 _GIVEN_BACK = (NOT_BEGUN, JSON, b"")
 _BATCH_HEADERS = {"Content-Type": BATCH}
 
 Ended = tuple[int, str, bytes]
+
+
+class _More:
+    """The answers to calls that run beside each other, as these end. Attribute ``running``: those that have not."""
+
+    def __init__(self, tasks: dict[asyncio.Task[Ended], int], dispatcher: Dispatcher) -> None:
+        self._numbers = tasks
+        self.running = set(tasks)
+        self._metrics = dispatcher.metrics
+        self._function = dispatcher.served.identity
+        self._started = time.monotonic()
+        self._count = dispatcher.metrics.count
+
+    async def within(self, seconds: float) -> bytes:
+        """Wait for all, or for some time; return the answers to those that have ended."""
+        done, self.running = await asyncio.wait(self.running, timeout=seconds)
+        return self._answers(done)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self.running:
+            done, self.running = await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
+            yield self._answers(done)
+
+    def cancel(self) -> None:
+        """Cancel the calls that have not ended (More)."""
+        for task in self.running:
+            task.cancel()
+
+    def _answers(self, done: set[asyncio.Task[Ended]]) -> bytes:
+        ended, numbers = [], []
+        for task in sorted(done, key=self._numbers.__getitem__):
+            numbers.append(self._numbers[task])
+            if task.cancelled() or task.exception() is not None:
+                why = "cancelled" if task.cancelled() else repr(task.exception())
+                log(logging.ERROR, "internal error", function=self._function, error=why)
+                ended.append(_BROKEN)
+            else:
+                ended.append(task.result())
+        return join_answers(ended, self._spent(), numbers)
+
+    def _spent(self) -> float:
+        """Return the part of the time that these calls had, of all that ended since they came: what waits for others
+        is not slow.
+        """
+        others = max(self._metrics.count - self._count, 1)
+        return (time.monotonic() - self._started) * min(len(self._numbers) / others, 1.0)
 
 
 class Batches:
@@ -93,16 +145,19 @@ class Batches:
             return problem_answer(Problem("malformed", f"the body is broken: {error}"))
         started = time.monotonic()
         contract = headers.get(CONTRACT)
-        tasks = [asyncio.ensure_future(self._one(identity, contract, call, started)) for call in calls]
+        tasks = {
+            asyncio.ensure_future(self._one(identity, contract, call, started)): number
+            for number, call in enumerate(calls)
+        }
+        if not tasks:
+            return self._answer([], 0.0)
+        more = _More(tasks, self._dispatcher)
         try:
-            # The first that fails here (no call of a user's function does) must not leave others running.
-            ended = await asyncio.gather(*tasks)
+            first = await more.within(SOON)
         except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            more.cancel()
             raise
-        return self._answer(ended, time.monotonic() - started)
+        return Answer(200, _BATCH_HEADERS, [first], "ok", more if more.running else None)
 
     async def _one(self, identity: str, contract: str | None, call: BatchCall, started: float) -> Ended:
         headers = {

@@ -129,7 +129,7 @@ class Dispatcher:
         headers = self._headers
         if not headers:
             return answer
-        return Answer(answer.status, {**answer.headers, **headers}, answer.body, answer.outcome)
+        return answer._replace(headers={**answer.headers, **headers})
 
     async def dispatch(self, identity: str, headers: Mapping[str, str], body: Buffer) -> Answer:
         """Answer one call, or a batch of them. `headers` are looked up by the names that ``turbolift.wire`` has;

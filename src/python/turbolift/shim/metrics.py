@@ -35,7 +35,7 @@ BUCKETS = (
 
 
 class Metrics:
-    """What happened to the calls of one function. Updated on the event loop only."""
+    """What happened to the calls of one function. Updated on the event loop only. Attribute ``count``: calls that ended."""
 
     def __init__(self, function: str, gate: Gate, *, version: str = "", contract: str = "") -> None:
         self._function = function
@@ -44,12 +44,14 @@ class Metrics:
         self._outcomes: dict[str, int] = {}
         self._buckets = [0] * (len(BUCKETS) + 1)
         self._seconds = 0.0
+        self.count = 0
         self._recent = 0.0
         self.workers_replaced = 0
         self.certificate_end: Callable[[], float | None] = lambda: None
 
     def observe(self, outcome: str, seconds: float) -> None:
         """Count one call that ended as `outcome` (``ok``, ``cancelled``, a problem kind) after `seconds`."""
+        self.count += 1
         self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
         if outcome in ("ok", "raised", "deadline"):
             self._buckets[bisect_left(BUCKETS, seconds)] += 1

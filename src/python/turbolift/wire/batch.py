@@ -4,7 +4,8 @@
 
 A request is ``u32 n | n heads | n bodies``, an answer ``u32 n | f64 seconds | n heads | n bodies``, all big-endian: the
 heads are of one size, and a body is what the call, or its answer, would have alone. ``seconds`` is how long the server
-was at it, from which the caller learns how many calls the next request should have.
+was at it, from which the caller learns how many calls the next request should have. Where some calls take longer than
+others, an answer is several of these, one after the other, sent (chunked) as the calls end.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def read_calls(body: Buffer) -> list[BatchCall]:
     """Return the calls of a request. Raises DecodeError where its lengths do not add up, or a head is wrong."""
     if isinstance(body, memoryview):
         body = bytes(body)
-    at, heads = _table(body, _COUNT, _CALL)
+    at, heads = _table(body)
     calls: list[BatchCall] = []
     for key, trace, remaining, code, size in heads:
         end = at + size
@@ -93,36 +94,54 @@ def read_calls(body: Buffer) -> list[BatchCall]:
     return calls
 
 
-def join_answers(answers: Sequence[tuple[int, str, bytes]], seconds: float) -> bytes:
-    """Return the body of an answer: status, content type and body of each call, in order, after `seconds` of work."""
+def join_answers(
+    answers: Sequence[tuple[int, str, bytes]], seconds: float, numbers: Sequence[int] | None = None
+) -> bytes:
+    """Return an answer: status, content type and body of each call, after `seconds` of work; `numbers` says which calls
+    they are (None: all, in order).
+    """
     pack = _ANSWER.pack
-    heads = [pack(i, status, _CODES[kind], len(body)) for i, (status, kind, body) in enumerate(answers)]
+    which = range(len(answers)) if numbers is None else numbers
+    heads = [
+        pack(i, status, _CODES[kind], len(body))
+        for i, (status, kind, body) in zip(which, answers, strict=True)
+    ]
     return b"".join((_ANSWERS.pack(len(heads), seconds), *heads, *(body for _, _, body in answers)))
 
 
-def read_answers(body: bytes) -> tuple[float, list[BatchAnswer]]:
-    """Return the seconds of work and the answers. Raises DecodeError where they are broken."""
-    at, heads = _table(body, _ANSWERS, _ANSWER)
+def read_answers(body: bytes) -> tuple[float, list[BatchAnswer], int]:
+    """Return the seconds of work, the answers, and where in `body` they end: the whole ones, of one answer or of several
+    one after the other. Raises DecodeError where they are broken.
+    """
     answers: list[BatchAnswer] = []
-    for index, status, code, size in heads:
-        end = at + size
-        if code >= len(_KINDS) or end > len(body):
-            raise DecodeError(f"answer {len(answers)} of a batch has no such content type or body")
-        answers.append(BatchAnswer(index, status, _KINDS[code], body[at:end]))
-        at = end
-    if at != len(body):
-        raise DecodeError(f"a batch ends {len(body) - at} bytes after its last answer")
-    return _ANSWERS.unpack_from(body)[1], answers
+    seconds, at = 0.0, 0
+    while len(body) - at >= _ANSWERS.size:
+        count, spent = _ANSWERS.unpack_from(body, at)
+        start = at + _ANSWERS.size
+        if count > MOST:
+            raise DecodeError(f"an answer to a batch cannot have {count} calls")
+        end = start + count * _ANSWER.size
+        if end > len(body):
+            break
+        some: list[BatchAnswer] = []
+        for number, status, code, size in _ANSWER.iter_unpack(memoryview(body)[start:end]):
+            if code >= len(_KINDS):
+                raise DecodeError(f"answer {number} of a batch has no such content type")
+            some.append(BatchAnswer(number, status, _KINDS[code], body[end : end + size]))
+            end += size
+        if end > len(body):
+            break
+        answers += some
+        seconds, at = spent, end
+    return seconds, answers, at
 
 
-def _table(
-    body: bytes | bytearray, first: struct.Struct, head: struct.Struct
-) -> tuple[int, list[tuple[Any, ...]]]:
+def _table(body: bytes | bytearray) -> tuple[int, list[tuple[Any, ...]]]:
     """Return where the bodies start, and the heads before them."""
-    if len(body) < first.size:
+    if len(body) < _COUNT.size:
         raise DecodeError(f"a batch of {len(body)} bytes is too short for its count")
-    count = first.unpack_from(body)[0]
-    start = first.size + count * head.size
+    count = _COUNT.unpack_from(body)[0]
+    start = _COUNT.size + count * _CALL.size
     if count > MOST or start > len(body):
         raise DecodeError(f"a batch of {len(body)} bytes cannot have {count} calls")
-    return start, list(head.iter_unpack(memoryview(body)[first.size : start]))
+    return start, list(_CALL.iter_unpack(memoryview(body)[_COUNT.size : start]))
