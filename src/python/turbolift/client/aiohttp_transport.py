@@ -159,6 +159,16 @@ class AiohttpTransport:
                     raise told from None
                 raise BrokenError(_reason(error)) from None
 
+    def connections(self) -> dict[str, int]:
+        """Return the number of open connections by endpoint, over all loops; may be asked from any thread."""
+        counted: dict[str, int] = {}
+        for mine in self._loops:
+            for endpoint, pool in list(mine.pools.items()):
+                connector: Any = pool.session.connector
+                idle = sum(map(len, list(connector._conns.values())))
+                counted[endpoint] = counted.get(endpoint, 0) + idle + len(connector._acquired)
+        return counted
+
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connections.
 

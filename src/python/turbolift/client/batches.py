@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
@@ -12,6 +13,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbolift.client.caller import Caller, PendingCall
+from turbolift.client.metrics import outcome_of
 from turbolift.client.routes import Route
 from turbolift.client.transport import (
     AnswerTooLargeError,
@@ -34,6 +36,7 @@ from turbolift.wire import (
     decode_body,
     encode_body,
     function_path,
+    tracing,
     write_deadline,
 )
 from turbolift.wire.batch import (
@@ -95,6 +98,11 @@ class _Sent(NamedTuple):
     key: str
     content_type: str
     text: bytes
+
+
+def may_batch() -> bool:
+    """Return whether calls may share a request now: where they are traced, each has a span of its own, and goes alone."""
+    return "opentelemetry.trace" not in sys.modules or tracing.tracer() is None
 
 
 class Pace:
@@ -239,8 +247,19 @@ class Batches:
             return [], deadline, rest[1:]
         body = join_calls(heads, [call.text for call in sent])
         first = sent[0]
+        tally = caller.tally(self._function)
+        running = len(sent)
+        tally.in_flight += running
+
+        def settle_one(number: int, value: Any, error: Exception | None) -> None:
+            nonlocal running
+            running -= 1
+            tally.in_flight -= 1
+            tally.end("ok" if error is None else outcome_of(error), time.monotonic() - started)
+            settle(number, value, error)
+
         lines = _lines(BATCH, contract.digest, first.trace, first.key)
-        answers = _Answers(self, sent, size, route, deadline, seconds, started, settle)
+        answers = _Answers(self, sent, size, route, deadline, seconds, started, settle_one)
         request = Request(
             function_path(self._function),
             f"{lines}{write_deadline(left)}\r\n",
@@ -268,6 +287,8 @@ class Batches:
             return await answers.whole(response.body), deadline, rest
         finally:
             answers.cancel()
+            # What was handed back, or cancelled, is no call that ended here.
+            tally.in_flight -= running
 
     def _time(self, route: Route | None) -> tuple[float | None, float | None]:
         """Return the seconds that a call may take, and the deadline of one that is sent now."""
@@ -341,6 +362,7 @@ class Batches:
             seconds,
             self._idempotent,
             started,
+            call.key,
         )
 
 

@@ -28,6 +28,7 @@ from turbolift.wire import (
     new_traceparent,
     parse_deadline,
     trace_of,
+    tracing,
 )
 from turbolift.wire.batch import BATCH
 from turbolift.wire.context import serving
@@ -110,6 +111,8 @@ class Dispatcher:
         run = self._inline
         if run is None or not self.gate.is_open() or LOGGER.isEnabledFor(logging.DEBUG):
             return None
+        if tracing.tracer() is not None:
+            return None
         started = time.monotonic()
         deadline = None if remaining is None else started + remaining
         # As in a task, what the function does to the context is gone after it.
@@ -140,7 +143,15 @@ class Dispatcher:
         started = time.monotonic()
         outcome = "cancelled"
         try:
-            answer = await self._admit(identity, headers, body, started)
+            tracer = tracing.tracer()
+            if tracer is None:
+                answer = await self._admit(identity, headers, body, started)
+            else:
+                key, trace = headers.get(IDEMPOTENCY_KEY), headers.get(TRACEPARENT)
+                state = headers.get(tracing.TRACESTATE)
+                with tracing.server_span(tracer, self.served.identity, key, trace, state) as span:
+                    answer = await self._admit(identity, headers, body, started)
+                    tracing.ended(span, answer.outcome, answer.status)
             outcome = answer.outcome
         finally:
             seconds = time.monotonic() - started
@@ -193,7 +204,8 @@ class Dispatcher:
             )
             return problem_answer(problem, {"Retry-After": str(max(1, round(after)))})
         try:
-            with deadline_at(deadline), trace_of(new_traceparent(headers.get(TRACEPARENT))):
+            trace = tracing.served_trace() or new_traceparent(headers.get(TRACEPARENT))
+            with deadline_at(deadline), trace_of(trace):
                 return await self._run(headers, body, started, deadline)
         finally:
             self.gate.leave()

@@ -13,6 +13,7 @@ DEADLINE = "Turbolift-Deadline"
 VERSION = "Turbolift-Version"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
 
 PIPELINE = "Turbolift-Pipeline"
 """In an answer: calls of this function are answered one after the other, without waiting for anything, so that many

@@ -155,6 +155,16 @@ class LaneTransport:
             self._aiohttp = AiohttpTransport()
         return self._aiohttp
 
+    def connections(self) -> dict[str, int]:
+        """Return the number of open connections by endpoint, over all loops; may be asked from any thread."""
+        counted = {} if self._aiohttp is None else self._aiohttp.connections()
+        for mine in self._loops:
+            for where, pool in list(mine.pools.items()):
+                endpoint = where if isinstance(where, str) else where[0]
+                if pool is not None:
+                    counted[endpoint] = counted.get(endpoint, 0) + len(pool.connections())
+        return counted
+
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connections.
 
