@@ -101,6 +101,8 @@ def test_the_law_of_map(standing: Standing, served: Any, name: str) -> None:
 def test_one_batch_counts_as_its_calls(standing: Standing, served: Any, get: Any, name: str) -> None:
     shim = standing(f"served:{name}")
     before = calls(get, shim)
+    tally = default_caller().tally(getattr(served, name).identity)
+    counted = dict(tally.outcomes)
     found = all_in_one(getattr(served, name), ("echo", "a"), ("value", "b"), ("echo", "c"))
     assert (found[0], found[2]) == ("a", "c")
     assert isinstance(found[1], ValueError)
@@ -109,6 +111,9 @@ def test_one_batch_counts_as_its_calls(standing: Standing, served: Any, get: Any
         "ok": 2,
         "raised": 1,
     }
+    assert tally.in_flight == 0
+    told = {k: v - counted.get(k, 0) for k, v in tally.outcomes.items() if v != counted.get(k, 0)}
+    assert told == {"ok": 2, "raised": 1}
 
 
 def test_a_map_of_quick_calls_goes_in_few_requests(
