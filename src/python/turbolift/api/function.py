@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from turbolift.api.mapping import MapResults
     from turbolift.api.platforms import Platform
     from turbolift.client import Caller
+    from turbolift.client.batches import Batches
     from turbolift.contract import Contract
 
 P = ParamSpec("P")
@@ -157,7 +158,13 @@ class DistributedFunction(Generic[P, R]):
         from turbolift.api.mapping import MapResults, rows
 
         return MapResults(
-            self, rows(iterables), concurrency, ordered, return_exceptions, f"{self.__qualname__}.map()"
+            self,
+            rows(iterables),
+            concurrency,
+            ordered,
+            return_exceptions,
+            f"{self.__qualname__}.map()",
+            self._batches,
         )
 
     @overload
@@ -190,8 +197,28 @@ class DistributedFunction(Generic[P, R]):
         from turbolift.api.mapping import MapResults
 
         return MapResults(
-            self, iterable, concurrency, ordered, return_exceptions, f"{self.__qualname__}.starmap()"
+            self,
+            iterable,
+            concurrency,
+            ordered,
+            return_exceptions,
+            f"{self.__qualname__}.starmap()",
+            self._batches,
         )
+
+    def _batches(self) -> Batches | None:
+        """Return what sends the rows of a map; None where each is awaited here, or fails."""
+        if not is_distributed() or _instead is not None or self._fn.__module__ == "__main__":
+            return None
+        from turbolift.client import default_caller
+        from turbolift.client.batches import Batches, may_batch
+
+        if not may_batch():
+            return None
+        try:
+            return Batches(default_caller(), self.identity, self.contract, **self._overrides)
+        except TurboliftError:
+            return None
 
     def with_options(
         self, *, timeout: float | EllipsisType | None = ..., idempotent: bool | EllipsisType = ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -144,7 +144,7 @@ class AiohttpTransport:
                     expect100=size >= _EXPECT_FROM,
                     **options,
                 ) as response:
-                    body = await _read(response, max_answer)
+                    body = await _read(response, max_answer, request.feed)
                     return Response(response.status, response.headers, body)
             except aiohttp.ClientConnectorError as error:
                 if tls is not None and isinstance(error, aiohttp.ClientSSLError):
@@ -204,7 +204,7 @@ async def _pieces(body: Any) -> AsyncIterator[bytes | bytearray | memoryview]:
             yield view[start : start + _CHUNK]
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, limit: int, feed: Callable[[bytes], None] | None) -> bytes:
     size = response.content_length
     if size is not None and size > limit:
         response.close()
@@ -217,4 +217,6 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
             response.close()
             raise AnswerTooLargeError(limit, None)
         chunks.append(chunk)
+        if feed is not None and size is None and response.status == 200:
+            feed(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

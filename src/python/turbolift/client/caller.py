@@ -75,7 +75,7 @@ class Caller:
     ) -> None:
         self.transport = transport
         self.tables = tables or SOURCE.table
-        self._current = tables or SOURCE.current
+        self.current = tables or SOURCE.current
         # Random digits for the next calls; a forked child has a caller of its own.
         self._digits: list[str] = []
         self.policy = policy or Policy()
@@ -99,8 +99,8 @@ class Caller:
         try:
             tally = self.tallies[function]
         except KeyError:
-            tally = self.tallies.setdefault(function, Tally())
-        trace, key = self._identifiers()
+            tally = self.tally(function)
+        trace, key = self.identifiers()
         more = ""
         span = None
         outcome = "ok"
@@ -112,7 +112,7 @@ class Caller:
                 span = tracing.client_span(tracer, function, key, self._endpoint(function), trace)
                 _, trace, state = span.__enter__()
                 more = f"{tracing.TRACESTATE}: {state}\r\n" if state else ""
-            route = self._current().route(function)
+            route = self.current().route(function)
             seconds = route.timeout if timeout is ... else timeout
             deadline = current_deadline()
             if seconds is not None:
@@ -152,7 +152,7 @@ class Caller:
                         found = contract.quick.result(response.body)
                         if found is not None:
                             return found[0]
-            call = _Call(
+            call = PendingCall(
                 self, function, contract, lines, body, size, deadline, seconds, idempotent, started, key
             )
             if known is None and deadline is not None and deadline <= started:
@@ -172,13 +172,17 @@ class Caller:
             if LOGGER.isEnabledFor(DEBUG):
                 note_end(function, outcome, spent, key, trace)
 
+    def tally(self, function: str) -> Tally:
+        """Return where calls of `function` are counted."""
+        return self.tallies.setdefault(function, Tally())
+
     def _endpoint(self, function: str) -> str:
         try:
-            return self._current().route(function).endpoint
+            return self.current().route(function).endpoint
         except TurboliftError:  # the call itself will say so
             return ""
 
-    def _identifiers(self) -> tuple[str, str]:
+    def identifiers(self) -> tuple[str, str]:
         """Return a ``traceparent`` below the current one, and an idempotency key."""
         try:
             digits = self._digits.pop()  # in one step, whatever other threads do
@@ -192,7 +196,7 @@ class Caller:
         return f"00-{digits[:32]}-{digits[32:48]}-01", digits[48:]
 
 
-class _Call:
+class PendingCall:
     """The state of one call over its tries."""
 
     endpoint = ""

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from turbolift.shim.batches import Batches
 from turbolift.shim.gate import DrainingError, FullError, Gate
 from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
@@ -29,6 +30,7 @@ from turbolift.wire import (
     trace_of,
     tracing,
 )
+from turbolift.wire.batch import BATCH
 from turbolift.wire.context import serving
 
 
@@ -63,6 +65,7 @@ class Dispatcher:
         """The headers of a result without raw parts: always this very mapping."""
         self._inline = getattr(runner, "inline", None)
         self._digest = served.contract.digest
+        self._batches = Batches(self)
 
     @property
     def is_inline(self) -> bool:
@@ -75,6 +78,9 @@ class Dispatcher:
 
         None: nothing was done, ``dispatch`` it.
         """
+        if headers.get("Content-Type") == BATCH:
+            answer = self._batches.at_once(headers, body)
+            return None if answer is None else self._completed(answer)
         theirs = headers.get(CONTRACT)
         if self._inline is None or (theirs is not None and theirs != self._digest):
             return None
@@ -111,12 +117,14 @@ class Dispatcher:
         deadline = None if remaining is None else started + remaining
         # As in a task, what the function does to the context is gone after it.
         answer = contextvars.copy_context().run(_served, run, content_type, body, deadline, trace)
-        seconds = time.monotonic() - started
-        outcome = answer.outcome
+        self.ended(answer.outcome, time.monotonic() - started, trace, key)
+        return self._completed(answer)
+
+    def ended(self, outcome: str, seconds: float, trace: str | bytes | None, key: str | bytes | None) -> None:
+        """Count a call that was answered without waiting."""
         self.metrics.observe(outcome, seconds)
         if outcome != "ok":
             self._note(outcome, seconds, _text(key), _text(trace))
-        return self._completed(answer)
 
     def _completed(self, answer: Answer) -> Answer:
         if answer.headers is USUAL:
@@ -124,12 +132,14 @@ class Dispatcher:
         headers = self._headers
         if not headers:
             return answer
-        return Answer(answer.status, {**answer.headers, **headers}, answer.body, answer.outcome)
+        return answer._replace(headers={**answer.headers, **headers})
 
     async def dispatch(self, identity: str, headers: Mapping[str, str], body: Buffer) -> Answer:
-        """Answer one call. `headers` are looked up by the names that ``turbolift.wire`` has; `identity` is
-        decoded.
+        """Answer one call, or a batch of them. `headers` are looked up by the names that ``turbolift.wire`` has;
+        `identity` is decoded.
         """
+        if headers.get("Content-Type") == BATCH:
+            return self._completed(await self._batches.dispatch(identity, headers, body))
         started = time.monotonic()
         outcome = "cancelled"
         try:

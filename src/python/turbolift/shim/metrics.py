@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Metrics:
-    """What happened to the calls of one function. Updated on the event loop only."""
+    """What happened to the calls of one function. Updated on the event loop only. Attribute ``count``: calls that ended."""
 
     def __init__(self, function: str, gate: Gate, *, version: str = "", contract: str = "") -> None:
         self._function = function
@@ -23,12 +23,14 @@ class Metrics:
         self._info = {"function": function, "version": version, "contract": contract}
         self._outcomes: dict[str, int] = {}
         self._times = Times()
+        self.count = 0
         self._recent = 0.0
         self.workers_replaced = 0
         self.certificate_end: Callable[[], float | None] = lambda: None
 
     def observe(self, outcome: str, seconds: float) -> None:
         """Count one call that ended as `outcome` (``ok``, ``cancelled``, a problem kind) after `seconds`."""
+        self.count += 1
         self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
         if outcome in ("ok", "raised", "deadline"):
             self._times.add(seconds)

@@ -123,7 +123,7 @@ class LaneTransport:
                 mine.watch(deadline)
             try:
                 return await shared.exchange(
-                    _head(request, pool, size), request.body, size, max_answer, deadline
+                    _head(request, pool, size), request.body, size, max_answer, deadline, request.feed
                 )
             except BaseException:
                 # The neighbours on this connection get their answers; it is of no use after them.
@@ -135,7 +135,7 @@ class LaneTransport:
         try:
             if size < EXPECT_FROM:
                 return await connection.exchange(
-                    _head(request, pool, size), request.body, size, max_answer, deadline
+                    _head(request, pool, size), request.body, size, max_answer, deadline, request.feed
                 )
             head = _head(request, pool, size, "Expect: 100-continue\r\n")
             return await (
