@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from turbolift.shim.batches import Batches
 from turbolift.shim.gate import DrainingError, FullError, Gate
 from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
@@ -29,7 +30,9 @@ from turbolift.wire import (
     new_traceparent,
     parse_deadline,
     trace_of,
+    tracing,
 )
+from turbolift.wire.batch import BATCH
 from turbolift.wire.context import serving
 
 
@@ -66,6 +69,7 @@ class Dispatcher:
         self._digest = served.contract.digest
         # What is not idempotent is never sent again once it may have run: there is nothing to remember.
         self._memory = Memory() if served.function.options.idempotent else None
+        self._batches = Batches(self)
 
     @property
     def is_inline(self) -> bool:
@@ -78,6 +82,9 @@ class Dispatcher:
 
         None: nothing was done, ``dispatch`` it.
         """
+        if headers.get("Content-Type") == BATCH:
+            answer = self._batches.at_once(headers, body)
+            return None if answer is None else self._completed(answer)
         theirs = headers.get(CONTRACT)
         if self._inline is None or (theirs is not None and theirs != self._digest):
             return None
@@ -111,19 +118,23 @@ class Dispatcher:
         run = self._inline
         if run is None or not self.gate.is_open() or LOGGER.isEnabledFor(logging.DEBUG):
             return None
+        if tracing.tracer() is not None:
+            return None
         started = time.monotonic()
         deadline = None if remaining is None else started + remaining
         # As in a task, what the function does to the context is gone after it.
         answer = contextvars.copy_context().run(_served, run, content_type, body, deadline, trace)
         ended = time.monotonic()
-        seconds = ended - started
-        outcome = answer.outcome
         if self._memory is not None and key is not None:
             self._memory.keep(key if type(key) is bytes else _bytes(key), body, answer, ended)
+        self.ended(answer.outcome, ended - started, trace, key)
+        return self._completed(answer)
+
+    def ended(self, outcome: str, seconds: float, trace: str | bytes | None, key: str | bytes | None) -> None:
+        """Count a call that was answered without waiting."""
         self.metrics.observe(outcome, seconds)
         if outcome != "ok":
             self._note(outcome, seconds, _text(key), _text(trace))
-        return self._completed(answer)
 
     def _completed(self, answer: Answer) -> Answer:
         if answer.headers is USUAL:
@@ -131,16 +142,26 @@ class Dispatcher:
         headers = self._headers
         if not headers:
             return answer
-        return Answer(answer.status, {**answer.headers, **headers}, answer.body, answer.outcome)
+        return answer._replace(headers={**answer.headers, **headers})
 
     async def dispatch(self, identity: str, headers: Mapping[str, str], body: Buffer) -> Answer:
-        """Answer one call. `headers` are looked up by the names that ``turbolift.wire`` has; `identity` is
-        decoded.
+        """Answer one call, or a batch of them. `headers` are looked up by the names that ``turbolift.wire`` has;
+        `identity` is decoded.
         """
+        if headers.get("Content-Type") == BATCH:
+            return self._completed(await self._batches.dispatch(identity, headers, body))
         started = time.monotonic()
         outcome = "cancelled"
         try:
-            answer = await self._admit(identity, headers, body, started)
+            tracer = tracing.tracer()
+            if tracer is None:
+                answer = await self._admit(identity, headers, body, started)
+            else:
+                key, trace = headers.get(IDEMPOTENCY_KEY), headers.get(TRACEPARENT)
+                state = headers.get(tracing.TRACESTATE)
+                with tracing.server_span(tracer, self.served.identity, key, trace, state) as span:
+                    answer = await self._admit(identity, headers, body, started)
+                    tracing.ended(span, answer.outcome, answer.status)
             outcome = answer.outcome
         finally:
             seconds = time.monotonic() - started
@@ -248,7 +269,8 @@ class Dispatcher:
             )
             return problem_answer(problem, {"Retry-After": str(max(1, round(after)))})
         try:
-            with deadline_at(deadline), trace_of(new_traceparent(headers.get(TRACEPARENT))):
+            trace = tracing.served_trace() or new_traceparent(headers.get(TRACEPARENT))
+            with deadline_at(deadline), trace_of(trace):
                 return await self._enter(headers, body, started, deadline, run)
         finally:
             self.gate.leave()

@@ -13,6 +13,7 @@ DEADLINE = "Turbolift-Deadline"
 VERSION = "Turbolift-Version"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
 
 ATTEMPT = "Turbolift-Attempt"
 """In a request: which try of the call this is, where it was sent before: 2 and so on. A server that remembers the call by its
