@@ -14,9 +14,6 @@ SLACK = 2.0
 AFTER = 3.0
 """Seconds after a disturbance whose calls belong to it."""
 
-SERVERS_REMEMBER = False
-"""Whether the server knows a call that was sent to it again."""
-
 RESULT = "result"
 MAYBE = "MaybeExecuted"
 NOT_RUN = frozenset({"ConnectError", "Overloaded"})
@@ -122,7 +119,7 @@ class Tally:
             if mine:
                 kind = "of idempotent functions" if name == "steady" else "of other functions"
                 broken.append(f"{len(mine)} calls {kind} ended as they must not: {self._examples(mine)}")
-        if again and SERVERS_REMEMBER:
+        if again:
             broken.append(f"{len(again)} calls ran twice on one and the same server: {self._examples(again)}")
         return broken
 

@@ -76,6 +76,7 @@ def test_all_is_kept() -> None:
             call("x", "once_x", "MaybeExecuted", begin=115),
             "1 calls of other functions ended as they must not",
         ),
+        (call("x", "steady_x", begin=121, ran="s-1 s-1"), "1 calls ran twice on one and the same server"),
     ],
 )
 def test_a_broken_law_is_told(facts: list[dict[str, Any]], said: str) -> None:

@@ -42,6 +42,7 @@ from turbolift.errors import (
     WireError,
 )
 from turbolift.wire import (
+    ATTEMPT,
     CONTRACT,
     DEADLINE,
     IDEMPOTENCY_KEY,
@@ -258,9 +259,10 @@ class PendingCall:
                 deadline = self.deadline
                 left = None if deadline is None else deadline - time.monotonic()
                 if known is None:
-                    request = Request(
-                        self.path, f"{self.lines}{write_deadline(left)}\r\n", self.body, self.size
-                    )
+                    lines = f"{self.lines}{write_deadline(left)}\r\n"
+                    if self.resent:
+                        lines += f"{ATTEMPT}: {self.resent + 1}\r\n"
+                    request = Request(self.path, lines, self.body, self.size)
                     response = await self.transport.send(
                         route.endpoint,
                         request,

@@ -15,6 +15,11 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 TRACEPARENT = "traceparent"
 TRACESTATE = "tracestate"
 
+ATTEMPT = "Turbolift-Attempt"
+"""In a request: which try of the call this is, where it was sent before: 2 and so on. A server that remembers the call by its
+key answers as it did, or will.
+"""
+
 PIPELINE = "Turbolift-Pipeline"
 """In an answer: calls of this function are answered one after the other, without waiting for anything, so that many
 may be sent ahead on one connection and none waits longer for it. An option of the connection, not of the message.
