@@ -1,6 +1,8 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""What is sent: the same for every stack. Standard library alone, as it is imported in every peer's environment."""
+"""What is sent: the same for every stack. Standard library alone, as it is imported in every peer's environment; numpy
+only when an array is asked for.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,16 @@ PAYLOADS: dict[str, tuple[str, tuple[Any, ...]]] = {
 }
 """Name of the payload -> the function, and its arguments. large is a megabyte of JSON, bytes one of bytes."""
 
-NAMES = {"tiny": ("a", "b"), "floats": ("values",), "raw": ("data",)}
+NAMES = {"tiny": ("a", "b"), "floats": ("values",), "raw": ("data",), "array": ("data",)}
+
+
+def payload(name: str) -> tuple[str, tuple[Any, ...]]:
+    """Return the function and its arguments of the payload `name`; array is a megabyte of float64."""
+    if name == "array":
+        import numpy
+
+        return "array", (numpy.random.default_rng(7).random(1 << 17),)
+    return PAYLOADS[name]
 
 
 def tiny(a: int, b: int) -> int:
@@ -35,4 +46,9 @@ def raw(data: bytes) -> bytes:
     return data
 
 
-FUNCTIONS: dict[str, Any] = {"tiny": tiny, "floats": floats, "raw": raw}
+def array(data: Any) -> Any:
+    """An array there, and one as large back."""
+    return data * 2.0
+
+
+FUNCTIONS: dict[str, Any] = {"tiny": tiny, "floats": floats, "raw": raw, "array": array}
