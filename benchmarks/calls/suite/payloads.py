@@ -15,9 +15,12 @@ PAYLOADS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "tiny": ("tiny", (1, 2)),
     "medium": ("floats", ([_RANDOM.random() * 1000 for _ in range(1000)],)),
     "large": ("floats", ([_RANDOM.random() * 1000 for _ in range(54_000)],)),
+    "burn": ("burn", (0.1,)),
     "bytes": ("raw", (_RANDOM.randbytes(1 << 20),)),
 }
-"""Name of the payload -> the function, and its arguments. large is a megabyte of JSON, bytes one of bytes."""
+"""Name of the payload -> the function, and its arguments. large is a megabyte of JSON, bytes one of bytes; burn keeps a core
+busy for so many seconds.
+"""
 
 NAMES = {"tiny": ("a", "b"), "floats": ("values",), "raw": ("data",), "array": ("data",)}
 
@@ -51,4 +54,9 @@ def array(data: Any) -> Any:
     return data * 2.0
 
 
-FUNCTIONS: dict[str, Any] = {"tiny": tiny, "floats": floats, "raw": raw, "array": array}
+def burn(seconds: float) -> float:
+    """What comes back from a function that computes."""
+    return seconds
+
+
+FUNCTIONS: dict[str, Any] = {"tiny": tiny, "floats": floats, "raw": raw, "array": array, "burn": burn}
