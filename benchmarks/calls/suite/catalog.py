@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import shutil
@@ -72,11 +73,21 @@ def chosen(text: str) -> list[str]:
     return [name for name in PEERS if name in names or name in owners]
 
 
-def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+_PORTS = itertools.count(20_000 + os.getpid() % 8_000, 8)
+"""Below the ports that the system gives to connections, so that none of these is taken before its server starts."""
+
+
+def free_ports() -> int:
+    """Return the first of eight TCP ports, one after another, that are free now."""
+    for first in _PORTS:
+        try:
+            for port in range(first, first + 8):
+                with socket.socket() as sock:
+                    sock.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return first
+    raise AssertionError("unreachable")
 
 
 class Catalog:
@@ -96,7 +107,7 @@ class Catalog:
 
     def own(self, name: str) -> Stack:
         """Return plain aiohttp or a stack of turbolift, not started."""
-        port, log, path = str(free_port()), self.folder / f"{name}.log", {"PYTHONPATH": self._path}
+        port, log, path = str(free_ports()), self.folder / f"{name}.log", {"PYTHONPATH": self._path}
         if name == PLAIN:
             return Stack(name, sys.executable, f"{STACKS}.plain_aiohttp", [port], path, log)
         return Stack(
@@ -122,7 +133,7 @@ class Catalog:
         if peer.shares and owner is None:
             self.unavailable[name] = f"it calls the server of {peer.shares}, which is not there"
             return None
-        port = owner[1] if owner else str(free_port())
+        port = owner[1] if owner else str(free_ports())
         args = [port]
         if peer.folder:
             args.append(str(self.folder / peer.lock))

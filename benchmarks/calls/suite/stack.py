@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -55,6 +56,9 @@ class Stack:
         self._launcher = launcher
         self._shares = shares
         self._patience = patience
+        self._sharing: list[Stack] = []
+        if shares is not None:
+            shares._sharing.append(self)
         self._driver: subprocess.Popen[bytes] | None = None
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +71,37 @@ class Stack:
             self.dead = f"its preparation failed: {done.stderr.strip()[-200:]}"
 
     def start(self) -> None:
-        """Start the driver, then the server, and wait for the first answer."""
+        """Start the driver, then the server, and wait for the first answer.
+
+        A stack that calls another's server is started by that: all drivers are ready before the server starts.
+        """
+        if self._shares is not None:
+            self.dead = self.dead or ("" if self._server else f"the server of {self._shares.name} is not there")
+            return
+        stacks = [self, *self._sharing]
+        for stack in stacks:
+            stack._start_driver()
+        if self.dead:
+            return
+        begin = time.time()
+        with self._log.open("ab") as log:
+            server = subprocess.Popen(
+                [*self._command, "serve", *self.args],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env, start_new_session=True,
+            )  # fmt: skip
+        stacks = [stack for stack in stacks if not stack.dead]
+        for stack in stacks:
+            stack._server, stack._account = server, CpuAccount(server.pid)
+            stack._send({"do": "connect"})
+        for stack in stacks:
+            if said := stack._said(2 * self._patience):
+                stack.cold_s = said["at"] - begin
+        time.sleep(1.0)
+        for stack in stacks:
+            if not stack.dead:
+                stack.idle_mb = memory_mb(stack._measured())
+
+    def _start_driver(self) -> None:
         if self.dead:
             return
         with self._log.open("ab") as log:
@@ -75,28 +109,7 @@ class Stack:
                 [*self._command, "drive", *self.args, *self._drive],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=self._env, start_new_session=True,
             )  # fmt: skip
-            if not self._said(self._patience):
-                return
-            if self._shares is None:
-                self.begin = time.time()
-                self._server = subprocess.Popen(
-                    [*self._command, "serve", *self.args],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env, start_new_session=True,
-                )  # fmt: skip
-            elif self._shares.dead:
-                self.dead = f"the server of {self._shares.name} is not there"
-                return
-            else:
-                self.begin = self._shares.begin
-                self._server = self._shares._server
-        assert self._server is not None
-        self._account = CpuAccount(self._server.pid)
-        said = self.ask({"do": "connect"}, 2 * self._patience)
-        if self.dead:
-            return
-        self.cold_s = said["at"] - self.begin
-        time.sleep(1.0)
-        self.idle_mb = memory_mb(self._measured())
+        self._said(self._patience)
 
     def _measured(self) -> int:
         """Return the process to measure at rest: where one process starts several servers, the first of these."""
@@ -115,18 +128,19 @@ class Stack:
 
         A stack that does not answer in `patience` seconds, or whose process ended, is `dead` from then on.
         """
-        assert self._driver is not None
-        assert self._driver.stdin is not None
         before = self._account.seconds()
-        try:
-            self._driver.stdin.write(json.dumps(order).encode() + b"\n")
-            self._driver.stdin.flush()
-        except BrokenPipeError:
-            pass
+        self._send(order)
         said = self._said(patience)
         if said:
             said["server_cpu"] = self._account.seconds() - before
         return said
+
+    def _send(self, order: dict[str, Any]) -> None:
+        assert self._driver is not None
+        assert self._driver.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # that it is gone is found when it is listened to
+            self._driver.stdin.write(json.dumps(order).encode() + b"\n")
+            self._driver.stdin.flush()
 
     def _said(self, patience: float) -> dict[str, Any]:
         assert self._driver is not None
@@ -150,14 +164,14 @@ class Stack:
 
     def hold(self) -> None:
         """Stop all of its processes."""
-        self._send(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def let_go(self) -> None:
         """Let its processes run, and settle."""
-        self._send(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
         time.sleep(SETTLE)
 
-    def _send(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> None:
         for process in (self._server, self._driver):
             if process is not None:
                 send(process.pid, number)

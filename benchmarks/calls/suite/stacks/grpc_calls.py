@@ -68,7 +68,7 @@ async def client(port: str) -> None:
             if name == "tiny":
                 return (await stub.Tiny(pb.Pair(a=args[0], b=args[1]))).value
             if name == "floats":
-                return (await stub.Floats(pb.Floats(values=args[0]))).value
+                return (await stub.Floats(pb.Values(values=args[0]))).value
             if name == "raw":
                 return (await stub.Raw(pb.Data(data=args[0]))).data
             import numpy

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.calls.suite.payloads import FUNCTIONS
+from benchmarks.calls.suite.payloads import FUNCTIONS, NAMES
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 ADDRESS = "127.0.0.2"  # Ray takes 127.0.0.1 for the machine's outward address, which need not be reachable
@@ -84,7 +84,7 @@ async def client(port: int, folder: str, way: str) -> None:
             found.update({name: ray.remote(num_cpus=0.5)(function) for name, function in FUNCTIONS.items()})
         elif way == "actor":
             actor = ray.get_actor("functions")
-            found.update({name: getattr(actor, name) for name in FUNCTIONS})
+            found.update({name: getattr(actor, name) for name in NAMES})
         else:
             found["handle"] = serve.get_app_handle("calls").call
 
