@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from e2e.app_bundles import APP, add_app
 from e2e.kubernetes_cluster import ClusterDeployment, Namespace, sources
@@ -14,10 +16,14 @@ from turbolift.deploy.k8s.objects import DEPLOYMENT, JOB, POD, Object
 from unit.deploy.deployments import DOUBLE, wait_for
 
 LOOP = """
+import signal
+import sys
 import time
 from shop.double import double
 
 if __name__ == "__main__":
+    # The first process of a container ignores what it does not handle.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     {first}
     while True:
         print("result", double.call(4), flush=True)
@@ -56,6 +62,11 @@ def last_results(namespace: Namespace, lines: int = 1) -> list[str]:
     return list(namespace.cluster.log(pod["metadata"]["name"], lines=lines, container="app"))
 
 
+def app_status(deployment: ClusterDeployment) -> list[dict[str, Any]]:
+    """Return what `status` says of apps."""
+    return [one for one in json.loads(deployment.run("status", "--json").stdout) if "app" in one]
+
+
 def versions(namespace: Namespace) -> Iterator[str]:
     """Yield the versions of the function that are there."""
     labels = f"app.kubernetes.io/name={function_name(DOUBLE)}"
@@ -75,6 +86,9 @@ def test_an_app_calls_the_versions_of_its_bundle_while_it_runs(
     (old,) = versions(namespace)
     assert "unchanged" in deployment.run(bundle=first).stdout
     (pod,) = pods(namespace)
+    (one,) = app_status(deployment)
+    assert (one["kind"], one["ready"], one["state"], one["replicas"]) == ("deployment", True, "ready", [1, 1])
+    assert set(deployment.run("logs", "app", "-n", "3").stdout.splitlines()) == {"result 8"}
 
     # A new version of the function, and an app that ends at once: the old app runs on, and what it calls stays.
     broken = bundle(deployment, 3, LOOP.format(first="raise SystemExit('no settings')"))
@@ -85,6 +99,10 @@ def test_an_app_calls_the_versions_of_its_bundle_while_it_runs(
     assert old in set(versions(namespace))
     (survivor,) = (one for one in pods(namespace) if one["metadata"]["uid"] == pod["metadata"]["uid"])
     assert set(namespace.cluster.log(survivor["metadata"]["name"], lines=5, container="app")) == {"result 8"}
+    (one,) = app_status(deployment)
+    assert not one["ready"]
+    assert "exit code 1" in one["state"]
+    assert "1 of the version before still run" in one["state"]
     assert "an app is pinned to it: it stays" in deployment.run("prune").stderr
     assert old in set(versions(namespace))
 
@@ -95,6 +113,39 @@ def test_an_app_calls_the_versions_of_its_bundle_while_it_runs(
     assert old not in set(versions(namespace))
     deployment.run("down")
     wait_for(lambda: not pods(namespace))
+    deployment.run("destroy")
+    assert namespace.ours() == []
+
+
+def test_an_app_goes_back_to_its_version_before_and_to_what_that_calls(
+    deployment: ClusterDeployment, namespace: Namespace
+) -> None:
+    deployment.run(bundle=bundle(deployment, 2, LOOP.format(first="pass")))
+    (old,) = versions(namespace)
+    deployment.run(bundle=bundle(deployment, 3, LOOP.format(first="pass")))
+    wait_for(lambda: last_results(namespace) == ["result 12"])
+    (new,) = versions(namespace)
+
+    # The app alone: what it calls is started again beside what serves, and gets no other calls.
+    deployment.run("rollback", APP)
+    wait_for(lambda: last_results(namespace) == ["result 8"])
+    assert set(versions(namespace)) == {old, new}
+    assert deployment.call() == 12
+    deployment.run("rollback", APP)
+    wait_for(lambda: last_results(namespace) == ["result 12"])
+    assert list(versions(namespace)) == [new]
+
+    # All of it: the last that was there before, which is the app's version before with the function that serves.
+    deployment.run("rollback")
+    wait_for(lambda: last_results(namespace) == ["result 8"])
+    deployment.run("rollback", "double")
+    assert deployment.call() == 8
+    wait_for(lambda: list(versions(namespace)) == [old])
+    deployment.run("down")
+    assert app_status(deployment) == []
+    deployment.run("rollback")
+    wait_for(lambda: last_results(namespace) == ["result 8"])
+    assert deployment.call() == 8
     deployment.run("destroy")
     assert namespace.ours() == []
 
@@ -112,6 +163,10 @@ def test_a_job_runs_once_at_each_version(deployment: ClusterDeployment, namespac
 
     (uid,) = wait_for(finished)
     assert last_results(namespace) == ["result 42"]
+    (one,) = app_status(deployment)
+    assert (one["kind"], one["ready"], one["state"]) == ("job", True, "finished")
+    assert deployment.run("logs", APP).stdout == "result 42\n"
+    assert "it ran once at its version" in deployment.run("rollback", APP, code=1).stderr
     deployment.run(bundle=first)
     assert finished() == [uid]
 

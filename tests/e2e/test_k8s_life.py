@@ -227,6 +227,33 @@ def test_what_was_changed_by_hand_is_put_right(deployment: ClusterDeployment, na
     assert deployment.call() == 8
 
 
+def test_fields_that_somebody_else_has_taken_are_not_fought_over(
+    deployment: ClusterDeployment, namespace: Namespace
+) -> None:
+    bundle = deployment.double(2)
+    deployment.run(bundle=bundle)
+    (name,) = [each["metadata"]["name"] for each in namespace.ours() if each["kind"] == "Deployment"]
+    namespace.cluster.json(
+        "PATCH",
+        DEPLOYMENT.path(namespace.name, name),
+        {"fieldManager": "somebody"},
+        {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 99}}}},
+        content_type="application/merge-patch+json",
+    )
+    failed = deployment.run("--grace", "3", bundle=bundle, code=1)
+    assert f"Deployment/{name}: somebody else changed fields that turbolift writes" in failed.stderr
+    assert ".spec.template.spec.terminationGracePeriodSeconds" in failed.stderr
+    assert '"somebody"' in failed.stderr
+    assert "Undo that, or delete the object" in failed.stderr
+    live = namespace.cluster.get(DEPLOYMENT, name)
+    assert live is not None
+    assert live["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 99
+    assert deployment.call() == 8
+    namespace.cluster.delete(DEPLOYMENT, name)
+    deployment.run("--grace", "3", bundle=bundle)
+    assert deployment.call() == 8
+
+
 def test_prune_and_destroy_leave_nothing(deployment: ClusterDeployment, namespace: Namespace) -> None:
     for factor in (2, 3, 4):
         deployment.run(bundle=deployment.double(factor))

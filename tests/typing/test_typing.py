@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from turbolift import Docker, K8s, Local, Platform, on
+from turbolift.testing import Distributed, Faults, distribute
 
 
 class Quote:
@@ -91,6 +92,15 @@ async def main() -> None:
         reveal_type(result)
     reveal_type(await later.starmap([(1,)], return_exceptions=True))
     reveal_type(later.map([1]).call())
+
+
+def test_calls(distributed: Distributed, faults: Faults) -> None:
+    faults.lose_answer(quote, times=None, when=lambda call: call.attempts == [])
+    reveal_type(distributed.calls_of(later))
+    reveal_type(distributed.calls[0].attempts[0].outcome)
+    reveal_type(faults.delay(later, seconds=1.5))
+    with distribute(quote, later, Cart.total) as run:
+        reveal_type(run)
 """
 
 # What the two reveal, in the order of the sample.
@@ -109,12 +119,17 @@ EXPECTED = [
     "str",
     "list[str | Exception]",
     "list[str]",
+    "list[Call]",
+    "str",
+    "Fault",
+    "Distributed",
 ]
 
 # Each line that ends in "# error" is an error, and there are no others.
 BAD = """from __future__ import annotations
 
 from turbolift import K8s, Local, on
+from turbolift.testing import Faults
 
 
 @on(Local())
@@ -143,6 +158,12 @@ async def main() -> None:
     later.map([1], concurrency="many")  # error
     later.with_options(timeout="1")  # error
     print(wrong, text, number, results)
+
+
+def test_faults(faults: Faults) -> None:
+    faults.refuse(len)  # error
+    faults.delay(quote)  # error
+    faults.busy(quote, when=lambda: True)  # error
 
 
 @on(Local(), cpus=2)  # error

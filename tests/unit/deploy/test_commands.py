@@ -247,7 +247,7 @@ def test_platform_that_is_not_there_names_function_and_way_out(deployment: Deplo
 def test_help_teaches_by_examples(deployment: Deployment) -> None:
     said = deployment.run("--help").stdout
     assert './pants run deploy -- call quote \'{"sku": "A-1", "quantity": 3}\'' in said
-    assert "rollback [FUNCTION]" in said
+    assert "rollback [FUNCTION|APP]" in said
     assert "--json" in deployment.run("status", "--help").stdout
 
 

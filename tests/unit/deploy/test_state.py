@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turbolift import spec
+from turbolift.deploy.platform import App, Release
 from turbolift.deploy.state import Generation, State
 from turbolift.errors import DeployError, DocumentError
 from unit.deploy.releases import serving
@@ -129,3 +131,62 @@ def test_what_was_before_is_kept_and_nothing_older(tables: list[dict[str, int]])
                 now = table.get(name)
                 assert one.version == serving(name, [v for v in seen if v != now][-1]).release.version
             assert len(list((state.folder / "generations").iterdir())) <= 2
+
+
+def app(version: int, *pins: Release, kind: str = "deployment") -> App:
+    """Return an app at a version, pinned to `pins`."""
+    release = Release("m:main", f"{version:064x}", f"sha256:{version:064x}", "k8s", {"kind": kind})
+    return App(release, pins)
+
+
+def test_apps_are_part_of_the_generation_of_their_switch(state: State) -> None:
+    state.folder.mkdir()
+    published: list[Mapping[str, bytes]] = []
+    one = state.switch(Generation(), {"m:f": serving("m:f", 1)})
+    first = app(1, one.serving["m:f"].release)
+    noted = state.note_apps(Generation(), one, {"m:main": first}, published.append)
+    assert (noted.number, noted.rollback) == (one.number, one.rollback)
+    assert state.current() == noted
+    assert published[-1].keys() == {"routes.json", "generations/000001.json"}
+    assert state.note_apps(one, noted, {"m:main": first}, published.append) is noted
+    assert len(published) == 1
+
+    two = state.switch(noted, {"m:f": serving("m:f", 2)})
+    # The function is switched; the app is as it was, with what it calls, until its own new version runs.
+    assert state.current().apps == {"m:main": first}
+    second = app(2, two.serving["m:f"].release)
+    both = state.note_apps(noted, two, {"m:main": second})
+    assert (both.number, both.rollback) == (2, 1)
+    assert state.current().apps_before == {"m:main": first}
+    assert {one.version for one in state.kept()} >= {
+        first.release.version,
+        first.pins[0].version,
+        second.release.version,
+    }
+
+
+def test_a_new_version_of_an_app_alone_can_be_come_back_from(state: State) -> None:
+    state.folder.mkdir()
+    one = state.switch(Generation(), {"m:f": serving("m:f", 1)})
+    one = state.note_apps(Generation(), one, {"m:main": app(1)})
+    two = state.note_apps(one, one, {"m:main": app(2)})
+    assert (two.number, two.rollback) == (2, 1)
+    former = state.generation(1)
+    assert former is not None
+    assert former.apps == {"m:main": app(1)}
+    # Going back is a version of its own, and so is going forward again.
+    three = state.note_apps(two, two, former.apps)
+    assert three.apps_before == {"m:main": app(2)}
+    assert spec.load("route-table", state.routes)["generation"] == 3
+    gone = state.note_apps(three, three, {})
+    assert gone.apps_before == {"m:main": app(1)}
+
+
+def test_a_generation_from_before_apps_is_read(state: State) -> None:
+    state.folder.mkdir()
+    state.switch(Generation(), {"m:f": serving("m:f")})
+    path = state.folder / "generations" / "000001.json"
+    document = json.loads(path.read_text("utf-8"))
+    del document["apps"], document["apps_before"]
+    path.write_text(json.dumps(document), "utf-8")
+    assert state.current().apps == {}

@@ -199,8 +199,55 @@ def never_warm() -> int:
     return 0
 '''
 
+AGAIN = """
+import asyncio
+import os
+import pathlib
+import time
+
+from turbolift import Local, on
+
+def _note(path, text):
+    with open(path, "a") as file:
+        file.write(text)
+
+def _work(path, seconds, fails):
+    _note(path, "b")
+    time.sleep(seconds)
+    _note(path, "e")
+    if fails:
+        raise ValueError(path)
+    return path
+
+@on(Local(), idempotent=True, workers="loop")
+def inline(path: str, seconds: float = 0.0, fails: bool = False) -> str:
+    return _work(path, seconds, fails)
+
+@on(Local(), idempotent=True)
+def threads(path: str, seconds: float = 0.0, fails: bool = False) -> str:
+    return _work(path, seconds, fails)
+
+@on(Local(), idempotent=True, workers="processes")
+def processes(path: str, seconds: float = 0.0, fails: bool = False) -> str:
+    return _work(path, seconds, fails)
+
+@on(Local(), idempotent=True)
+async def asynchronous(path: str, seconds: float = 0.0, fails: bool = False) -> str:
+    _note(path, "b")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        _note(path, "c")
+        raise
+    _note(path, "e")
+    if fails:
+        raise ValueError(path)
+    return path
+"""
+
 MODULES = {
     "served": FUNCTIONS,
+    "served_again": AGAIN,
     "hidden_module": "class Hidden(Exception):\n    pass\n",
     "served_broken": "import turbolift\n\nprint('before')\n1 / 0\n",
     "served_leaving": "raise SystemExit('no licence')\n",

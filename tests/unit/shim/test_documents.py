@@ -198,3 +198,15 @@ def test_unknown_paths_and_methods(standing: Callable[..., Any], get: Any) -> No
     assert get(shim.endpoint, "/v1/functions/served:act")[0] == 405
     assert get(shim.endpoint, "/healthz")[0] == 200
     assert get(shim.endpoint, "/readyz")[0] == 200
+
+
+def test_what_a_function_calls_is_in_its_servers_metrics(
+    deployment: Any, served: Any, get: Callable[..., Any]
+) -> None:
+    deployment.start("served:quick")
+    outer = deployment.start("served:aact")
+    assert b"turbolift_client" not in get(outer.endpoint, "/metrics")[2]
+    served.aact.call("nested", "x")
+    text = get(outer.endpoint, "/metrics")[2].decode()
+    assert 'turbolift_client_calls_total{function="served:quick",outcome="ok"} 1.0' in text
+    assert 'turbolift_calls_total{function="served:aact",outcome="ok"} 1.0' in text

@@ -24,6 +24,7 @@ EXCEPTIONS = {
     "draining": errors.Overloaded,
     "overloaded": errors.Overloaded,
     "deadline": errors.DeadlineExceeded,
+    "key-reused": errors.CallError,
     "tls-required": errors.TlsError,
 }
 

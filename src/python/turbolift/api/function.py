@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from turbolift.api.mapping import MapResults
     from turbolift.api.platforms import Platform
     from turbolift.client import Caller
+    from turbolift.client.batches import Batches
     from turbolift.contract import Contract
 
 P = ParamSpec("P")
@@ -28,6 +29,20 @@ R = TypeVar("R")
 
 # The calling side, once it was needed: an import statement costs a little each time.
 _default_caller: Callable[[], Caller] | None = None
+
+Instead = Callable[
+    ["DistributedFunction[..., Any]", tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, Any]
+]
+_instead: Instead | None = None
+
+
+def take_over(instead: Instead | None) -> Instead | None:
+    """Have all remote calls made by `instead` (None: by their routes again), for turbolift.testing; return what did
+    that before.
+    """
+    global _instead
+    before, _instead = _instead, instead
+    return before
 
 
 class DistributedFunction(Generic[P, R]):
@@ -143,7 +158,13 @@ class DistributedFunction(Generic[P, R]):
         from turbolift.api.mapping import MapResults, rows
 
         return MapResults(
-            self, rows(iterables), concurrency, ordered, return_exceptions, f"{self.__qualname__}.map()"
+            self,
+            rows(iterables),
+            concurrency,
+            ordered,
+            return_exceptions,
+            f"{self.__qualname__}.map()",
+            self._batches,
         )
 
     @overload
@@ -176,8 +197,28 @@ class DistributedFunction(Generic[P, R]):
         from turbolift.api.mapping import MapResults
 
         return MapResults(
-            self, iterable, concurrency, ordered, return_exceptions, f"{self.__qualname__}.starmap()"
+            self,
+            iterable,
+            concurrency,
+            ordered,
+            return_exceptions,
+            f"{self.__qualname__}.starmap()",
+            self._batches,
         )
+
+    def _batches(self) -> Batches | None:
+        """Return what sends the rows of a map; None where each is awaited here, or fails."""
+        if not is_distributed() or _instead is not None or self._fn.__module__ == "__main__":
+            return None
+        from turbolift.client import default_caller
+        from turbolift.client.batches import Batches, may_batch
+
+        if not may_batch():
+            return None
+        try:
+            return Batches(default_caller(), self.identity, self.contract, **self._overrides)
+        except TurboliftError:
+            return None
 
     def with_options(
         self, *, timeout: float | EllipsisType | None = ..., idempotent: bool | EllipsisType = ...
@@ -220,6 +261,8 @@ class DistributedFunction(Generic[P, R]):
         return found if isinstance(found, type) else None
 
     async def _remote(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        if _instead is not None:
+            return cast("R", await _instead(self, args, kwargs))
         if self._fn.__module__ == "__main__":
             raise ConfigurationError(
                 f"{_where(self._fn)}: {self._fn.__qualname__} is defined in the program that was started "

@@ -13,7 +13,8 @@ from collections.abc import Coroutine
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from turbolift.client.caller import Caller, Policy
+from turbolift.client.caller import Caller
+from turbolift.client.policy import Policy
 from turbolift.client.routes import SOURCE, Route, RouteSource, RouteTable, parse_table
 from turbolift.client.transport import Transport
 from turbolift.errors import NotRoutedError
@@ -32,6 +33,7 @@ __all__ = [
     "call",
     "default_caller",
     "default_transport",
+    "existing_caller",
     "parse_table",
     "run_blocking",
     "where",
@@ -50,6 +52,11 @@ def default_caller() -> Caller:
         _caller = Caller(default_transport())
         if not _abandoned:
             os.register_at_fork(after_in_child=_abandon)
+    return _caller
+
+
+def existing_caller() -> Caller | None:
+    """Return this process's caller if there is one yet."""
     return _caller
 
 

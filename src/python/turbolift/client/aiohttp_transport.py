@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -144,7 +144,7 @@ class AiohttpTransport:
                     expect100=size >= _EXPECT_FROM,
                     **options,
                 ) as response:
-                    body = await _read(response, max_answer)
+                    body = await _read(response, max_answer, request.feed)
                     return Response(response.status, response.headers, body)
             except aiohttp.ClientConnectorError as error:
                 if tls is not None and isinstance(error, aiohttp.ClientSSLError):
@@ -158,6 +158,16 @@ class AiohttpTransport:
                 if tls is not None and (told := secured.refused(refusal, tls)) is not None:
                     raise told from None
                 raise BrokenError(_reason(error)) from None
+
+    def connections(self) -> dict[str, int]:
+        """Return the number of open connections by endpoint, over all loops; may be asked from any thread."""
+        counted: dict[str, int] = {}
+        for mine in self._loops:
+            for endpoint, pool in list(mine.pools.items()):
+                connector: Any = pool.session.connector
+                idle = sum(map(len, list(connector._conns.values())))
+                counted[endpoint] = counted.get(endpoint, 0) + idle + len(connector._acquired)
+        return counted
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connections.
@@ -194,7 +204,7 @@ async def _pieces(body: Any) -> AsyncIterator[bytes | bytearray | memoryview]:
             yield view[start : start + _CHUNK]
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, limit: int, feed: Callable[[bytes], None] | None) -> bytes:
     size = response.content_length
     if size is not None and size > limit:
         response.close()
@@ -207,4 +217,6 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
             response.close()
             raise AnswerTooLargeError(limit, None)
         chunks.append(chunk)
+        if feed is not None and size is None and response.status == 200:
+            feed(chunk)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)

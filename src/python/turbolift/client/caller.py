@@ -9,9 +9,14 @@ import functools
 import random
 import time
 from collections.abc import Callable
+from logging import DEBUG
+from sys import modules
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from turbolift.client.log import LOGGER, note_again, note_end
+from turbolift.client.metrics import Tally, outcome_of
+from turbolift.client.policy import INSECURE, Policy
 from turbolift.client.routes import SOURCE, Route, RouteTable
 from turbolift.client.transport import (
     AnswerTooLargeError,
@@ -37,6 +42,7 @@ from turbolift.errors import (
     WireError,
 )
 from turbolift.wire import (
+    ATTEMPT,
     CONTRACT,
     DEADLINE,
     IDEMPOTENCY_KEY,
@@ -50,34 +56,13 @@ from turbolift.wire import (
     function_path,
     new_traceparent,
     problem_to_exception,
+    tracing,
     write_deadline,
 )
 from turbolift.wire.problem import NOT_RUN, problem_kind
 
 if TYPE_CHECKING:
     from turbolift.contract import Contract
-
-
-INSECURE = 2.0
-"""Seconds for which a call is sent again at most where caller and endpoint refuse one another's certificates."""
-
-
-class Policy(NamedTuple):
-    """How a call is retried, always within its deadline. Seconds and counts.
-
-    A call that certainly did not run is sent again for `refused` seconds (the endpoint cannot be reached: as long as a
-    cluster may take to start the only replica again) or `busy` seconds (it answers that it is full, starting or shutting
-    down). A call that may have run is sent
-    again `resends` times, and only if the function is declared idempotent. Waits grow from `first` by
-    doubling up to `longest`, with jitter.
-    """
-
-    refused: float = 10.0
-    busy: float = 10.0
-    resends: int = 3
-    first: float = 0.02
-    longest: float = 1.0
-    max_answer: int = 256 * 1024 * 1024
 
 
 class Caller:
@@ -91,10 +76,11 @@ class Caller:
     ) -> None:
         self.transport = transport
         self.tables = tables or SOURCE.table
-        self._current = tables or SOURCE.current
+        self.current = tables or SOURCE.current
         # Random digits for the next calls; a forked child has a caller of its own.
         self._digits: list[str] = []
         self.policy = policy or Policy()
+        self.tallies: dict[str, Tally] = {}
 
     async def call(
         self,
@@ -111,53 +97,93 @@ class Caller:
         `timeout` (seconds; None for none) and `idempotent` override the route's. A deadline inherited from
         the call that is being served here always holds.
         """
-        route = self._current().route(function)
-        seconds = route.timeout if timeout is ... else timeout
-        deadline = current_deadline()
-        if seconds is not None:
-            own = time.monotonic() + seconds
-            deadline = own if deadline is None else min(own, deadline)
-        body: list[Buffer]
-        text = contract.quick.call(args, kwargs)
-        if text is not None:
-            content_type, size = JSON, len(text)
-            body = [text]
-        else:
-            payload = contract.encode_args(contract.bind(args, kwargs))
-            content_type, body = encode_body({"args": payload.json}, payload.parts)
-            size = sum(map(_size, body))
-        trace, key = self._identifiers()
-        lines = (
-            f"Content-Type: {content_type}\r\n{CONTRACT}: {contract.digest}\r\n{TRACEPARENT}: {trace}\r\n"
-            f"{IDEMPOTENCY_KEY}: {key}\r\n{DEADLINE}: "
-        )
-        started = time.monotonic()
-        known: Response | Exception | None = None
-        if route.contract == contract.digest and (deadline is None or deadline > started):
-            # The usual call: one try, and the answer to it.
-            left = None if deadline is None else deadline - started
-            request = Request(_path(function), f"{lines}{write_deadline(left)}\r\n", body, size)
-            try:
-                known = response = await self.transport.send(
-                    route.endpoint,
-                    request,
-                    max_answer=self.policy.max_answer,
-                    deadline=deadline,
-                    tls=route.tls,
-                )
-            except (LateError, NotSentError, BrokenError, AnswerTooLargeError) as error:
-                known = error
+        try:
+            tally = self.tallies[function]
+        except KeyError:
+            tally = self.tally(function)
+        trace, key = self.identifiers()
+        more = ""
+        span = None
+        outcome = "ok"
+        began = time.monotonic()
+        tally.in_flight += 1
+        try:
+            # The first look of tracing.tracer(), without a call of it.
+            if "opentelemetry.trace" in modules and (tracer := tracing.tracer()) is not None:
+                span = tracing.client_span(tracer, function, key, self._endpoint(function), trace)
+                _, trace, state = span.__enter__()
+                more = f"{tracing.TRACESTATE}: {state}\r\n" if state else ""
+            route = self.current().route(function)
+            seconds = route.timeout if timeout is ... else timeout
+            deadline = current_deadline()
+            if seconds is not None:
+                own = time.monotonic() + seconds
+                deadline = own if deadline is None else min(own, deadline)
+            body: list[Buffer]
+            text = contract.quick.call(args, kwargs)
+            if text is not None:
+                content_type, size = JSON, len(text)
+                body = [text]
             else:
-                if response.status == 200 and response.headers.get("Content-Type") == JSON:
-                    found = contract.quick.result(response.body)
-                    if found is not None:
-                        return found[0]
-        call = _Call(self, function, contract, lines, body, size, deadline, seconds, idempotent, started)
-        if known is None and deadline is not None and deadline <= started:
-            call.too_late("its deadline had passed before it was sent")
-        return await call.run(route, known)
+                payload = contract.encode_args(contract.bind(args, kwargs))
+                content_type, body = encode_body({"args": payload.json}, payload.parts)
+                size = sum(map(_size, body))
+            lines = (
+                f"{more}Content-Type: {content_type}\r\n{CONTRACT}: {contract.digest}\r\n{TRACEPARENT}: {trace}\r\n"
+                f"{IDEMPOTENCY_KEY}: {key}\r\n{DEADLINE}: "
+            )
+            started = time.monotonic()
+            known: Response | Exception | None = None
+            if route.contract == contract.digest and (deadline is None or deadline > started):
+                # The usual call: one try, and the answer to it.
+                left = None if deadline is None else deadline - started
+                request = Request(_path(function), f"{lines}{write_deadline(left)}\r\n", body, size)
+                try:
+                    known = response = await self.transport.send(
+                        route.endpoint,
+                        request,
+                        max_answer=self.policy.max_answer,
+                        deadline=deadline,
+                        tls=route.tls,
+                    )
+                except (LateError, NotSentError, BrokenError, AnswerTooLargeError) as error:
+                    known = error
+                else:
+                    if response.status == 200 and response.headers.get("Content-Type") == JSON:
+                        found = contract.quick.result(response.body)
+                        if found is not None:
+                            return found[0]
+            call = PendingCall(
+                self, function, contract, lines, body, size, deadline, seconds, idempotent, started, key
+            )
+            if known is None and deadline is not None and deadline <= started:
+                call.too_late("its deadline had passed before it was sent")
+            return await call.run(route, known)
+        except BaseException as error:
+            outcome = outcome_of(error)
+            if span is not None and not span.__exit__(type(error), error, error.__traceback__):
+                span = None
+            raise
+        finally:
+            spent = time.monotonic() - began
+            tally.in_flight -= 1
+            tally.end(outcome, spent)
+            if span is not None:
+                span.__exit__(None, None, None)
+            if LOGGER.isEnabledFor(DEBUG):
+                note_end(function, outcome, spent, key, trace)
 
-    def _identifiers(self) -> tuple[str, str]:
+    def tally(self, function: str) -> Tally:
+        """Return where calls of `function` are counted."""
+        return self.tallies.setdefault(function, Tally())
+
+    def _endpoint(self, function: str) -> str:
+        try:
+            return self.current().route(function).endpoint
+        except TurboliftError:  # the call itself will say so
+            return ""
+
+    def identifiers(self) -> tuple[str, str]:
         """Return a ``traceparent`` below the current one, and an idempotency key."""
         try:
             digits = self._digits.pop()  # in one step, whatever other threads do
@@ -171,7 +197,7 @@ class Caller:
         return f"00-{digits[:32]}-{digits[32:48]}-01", digits[48:]
 
 
-class _Call:
+class PendingCall:
     """The state of one call over its tries."""
 
     endpoint = ""
@@ -191,7 +217,10 @@ class _Call:
         seconds: float | None,
         idempotent: bool | None,
         started: float,
+        key: str,
     ) -> None:
+        self.key = key
+        self.caller = caller
         self.transport = caller.transport
         self.tables = caller.tables
         self.policy = caller.policy
@@ -230,9 +259,10 @@ class _Call:
                 deadline = self.deadline
                 left = None if deadline is None else deadline - time.monotonic()
                 if known is None:
-                    request = Request(
-                        self.path, f"{self.lines}{write_deadline(left)}\r\n", self.body, self.size
-                    )
+                    lines = f"{self.lines}{write_deadline(left)}\r\n"
+                    if self.resent:
+                        lines += f"{ATTEMPT}: {self.resent + 1}\r\n"
+                    request = Request(self.path, lines, self.body, self.size)
                     response = await self.transport.send(
                         route.endpoint,
                         request,
@@ -278,6 +308,14 @@ class _Call:
                 wait, window = answer.retry_after, self.policy.busy
             known = None
             route = await self.next_route(route, wait, window)
+            self.note_resend()
+
+    def note_resend(self) -> None:
+        """Count, trace and log that the call is sent again."""
+        assert self.last is not None
+        self.caller.tallies[self.function].resent += 1
+        tracing.note_resend(self.last)
+        note_again(self.function, self.tries, self.key, self.last)
 
     def read(self, response: Response) -> _Value | _Again:
         content_type = response.headers.get("Content-Type", "")

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 Buffer = bytes | bytearray | memoryview
@@ -13,13 +13,16 @@ Buffer = bytes | bytearray | memoryview
 class Request(NamedTuple):
     """One request: ``POST path`` with the pieces of a body, `size` bytes together.
 
-    ``lines``: the headers as they are sent, ``Name: value\\r\\n`` each, but for Host and Content-Length.
+    ``lines``: the headers as they are sent, ``Name: value\\r\\n`` each, but for Host and Content-Length. ``feed``: given
+    the pieces of a body that is sent as it is made (chunked) with status 200, as they come; the whole is in the Response
+    all the same.
     """
 
     path: str
     lines: str
     body: Sequence[Buffer]
     size: int
+    feed: Callable[[bytes], None] | None = None
 
 
 class Response(NamedTuple):

@@ -29,11 +29,11 @@ commands:
   up (the default)         roll out the bundle: only what changed is replaced, and no call is lost
   diff                     what up would do, and change in a cluster; up --dry-run is the same
   status [--json]          what serves now
-  logs FUNCTION            its output; -f follows it, -n N takes the last N lines
+  logs FUNCTION|APP        its output; -f follows it, -n N takes the last N lines
   call FUNCTION JSON       call it: the arguments by name, the result on stdout
   export FUNCTION FILE     its image as a tar for 'docker load'
   routes                   the route table
-  rollback [FUNCTION]      back to the version before; without a function, all of them
+  rollback [FUNCTION|APP]  back to the version before; without a name, all of them
   down [FUNCTION...]       stop functions, or all; what is kept allows a rollback
   forward [-- COMMAND]     make functions in a cluster callable from here, for COMMAND or until Ctrl-C
   render DIR               write a cluster's objects as YAML with a kustomization, for GitOps
@@ -279,16 +279,16 @@ def _status(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, v
 
 
 def _logs(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
-    """Print the output of a function."""
-    parser.add_argument("function")
+    """Print the output of a function, or of an app."""
+    parser.add_argument("function", metavar="FUNCTION|APP")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as it comes, until Ctrl-C")
     parser.add_argument("-n", "--lines", type=int, default=100, metavar="N", help="the last N lines (100)")
     mine = parser.parse_args(argv)
-    session = _asked(options, view.say)
-    _, serving = session.serving(mine.function)
-    platform = session.platforms()[serving.instance.platform]
+    found = status.output(
+        _asked(options, view.say), mine.function, lines=max(mine.lines, 0), follow=mine.follow
+    )
     try:
-        for line in platform.logs(serving.instance, lines=max(mine.lines, 0), follow=mine.follow):
+        for line in found:
             print(line, flush=mine.follow)
     except KeyboardInterrupt:
         if not mine.follow:
@@ -330,8 +330,14 @@ def _routes(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, v
 
 
 def _rollback(parser: _Parser, argv: Sequence[str], options: argparse.Namespace, view: View) -> int:
-    """Go back to the version before, rolled out as any other; once more goes forward again."""
-    parser.add_argument("function", nargs="?", help="this one alone (default: all, as they were before)")
+    """Go back to the version before, rolled out as any other; once more goes forward again. Apps go back too, but
+    for jobs."""
+    parser.add_argument(
+        "function",
+        nargs="?",
+        metavar="FUNCTION|APP",
+        help="this one alone (default: all, as they were before)",
+    )
     mine = parser.parse_args(argv)
     commands.rollback(_session(options, view.say), view, mine.function)
     return 0

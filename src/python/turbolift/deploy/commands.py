@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from turbolift.deploy import bundle as bundles
@@ -17,8 +17,8 @@ from turbolift.deploy.files import private_dir
 from turbolift.deploy.local import platform as local
 from turbolift.deploy.names import resolve
 from turbolift.deploy.plan import Action, Step, plan, summary
-from turbolift.deploy.platform import AppPlatform, Release, Removal
-from turbolift.deploy.rollout import Rollout, every, stop_serving
+from turbolift.deploy.platform import App, Release, Removal
+from turbolift.deploy.rollout import Rollout, every, publisher, stop_serving
 from turbolift.deploy.session import Session
 from turbolift.deploy.state import Generation, Serving, State
 from turbolift.deploy.view import View
@@ -36,19 +36,15 @@ def up(session: Session, view: View) -> None:
         if copied:
             view.say(f"copied {_size(copied)} of images")
 
-    async def run_apps() -> None:
-        platform = _app_platform(session)
-        if platform is not None:
-            for line in await platform.roll_out_apps(given.apps, bring, session.settings.ready_timeout):
-                view.say(line)
-        elif given.apps:
-            names = ", ".join(one.release.function for one in given.apps)
-            view.say(f"not run here: {names}; apps are rolled out with --platform k8s")
-
+    apps = {one.release.function: one for one in given.apps}
+    if apps and session.app_platform() is None:
+        view.say(f"not run here: {', '.join(apps)}; apps are rolled out with --platform k8s")
+        apps = {}
     with session.alone("up"):
-        steps, generation = interrupt.run(
-            _rollout(session, view).run(given.releases, bring=bring, then=run_apps)
+        run = _rollout(session, view).run(
+            given.releases, bring=bring, apps=apps, run_apps=_run_apps(session, view, bring)
         )
+        steps, generation = interrupt.run(run)
     view.close()
     _tell(session, steps, generation)
 
@@ -91,7 +87,7 @@ def diff(session: Session) -> None:
         ]
         for text in shared[1].changes(given.releases, gone):
             print(text, end="")
-    programs = _app_platform(session)
+    programs = session.app_platform()
     if programs is not None:
         for text in programs.app_changes(given.apps):
             print(text, end="")
@@ -161,17 +157,26 @@ def serve(
 
 
 def rollback(session: Session, view: View, given: str | None) -> None:
-    """Go back: one function to its last other version, or all to the last generation with other versions."""
+    """Go back: one function or app to its last other version, or all to the last generation with other versions."""
     with session.alone("rollback"):
         current = session.state.current()
-        wanted = _before(session.state, current, given)
-        for one in wanted:
+        wanted, apps = _before(session.state, current, given)
+        programs = session.app_platform()
+        # A job that is there is left there; none is run again.
+        there = {(one.app, one.version) for one in programs.apps()} if programs is not None else ()
+        apps = {
+            name: one for name, one in apps.items() if not one.is_job or (name, one.release.version) in there
+        }
+        pins = [pin for app in apps.values() for pin in app.pins]
+        for one in [*wanted, *pins, *(app.release for app in apps.values())]:
             shared = session.platforms().shared(one.platform)
             if not store.has(session.store, one.image) and not (shared and shared.holds(one)):
                 raise DeployError(
                     f"{one.function}: the image of {one.version[:10]} was pruned: deploy it again"
                 )
-        steps, generation = interrupt.run(_rollout(session, view).run(wanted))
+        run_apps = _run_apps(session, view, lambda releases: None)
+        run = _rollout(session, view).run(wanted, apps=apps, run_apps=run_apps)
+        steps, generation = interrupt.run(run)
     view.close()
     _tell(session, steps, generation)
 
@@ -195,15 +200,17 @@ async def _down(session: Session, view: View, given: Sequence[str]) -> None:
         view.say(f"note: {error}")
         current = Generation()
     names = [resolve(one, current.serving) for one in given] or sorted(current.serving)
+    left = current
     if names:
         view.say(f"stopping {', '.join(names)}")
-        await stop_serving(
+        left = await stop_serving(
             session.state, platforms, current, names, retire_after=session.settings.retire_after
         )
-    programs = None if given else _app_platform(session)
+    programs = None if given else session.app_platform()
     if programs is not None:
         for line in await programs.stop_apps():
             view.say(line)
+        session.state.note_apps(current, left, {}, publisher(session.state, platforms))
     if not given:
         # And what no table names: a killed run may have left it.
         for kind in {*session.state.platforms(), *session.placed()}:
@@ -264,10 +271,19 @@ def export(session: Session, given: str, out: Path, tag: str | None) -> None:
     print(f"docker load -i {shlex.quote(str(out))}")
 
 
-def _app_platform(session: Session) -> AppPlatform | None:
-    """Return the platform that runs the deployment's apps, if it is on one."""
-    shared = session.shared()
-    return shared[1] if shared is not None and isinstance(shared[1], AppPlatform) else None
+def _run_apps(
+    session: Session, view: View, bring: Callable[[Sequence[Release]], object]
+) -> Callable[[Sequence[App]], Awaitable[object]] | None:
+    """Return what rolls apps out after a switch, where the platform runs any."""
+    platform = session.app_platform()
+    if platform is None:
+        return None
+
+    async def run(apps: Sequence[App]) -> None:
+        for line in await platform.roll_out_apps(apps, bring, session.settings.ready_timeout):
+            view.say(line)
+
+    return run
 
 
 def _rollout(session: Session, view: View) -> Rollout:
@@ -281,21 +297,32 @@ def _rollout(session: Session, view: View) -> Rollout:
     )
 
 
-def _before(state: State, current: Generation, given: str | None) -> list[Release]:
-    """Return the releases that a rollback wants to serve. Raises DeployError where there is nothing to go
-    back to.
+def _before(state: State, current: Generation, given: str | None) -> tuple[list[Release], dict[str, App]]:
+    """Return the releases that a rollback wants to serve, and the apps that it wants to run. Raises DeployError where
+    there is nothing to go back to.
+
+    A job is never gone back to: what it did is done.
     """
-    releases = current.releases()
+    releases, apps = current.releases(), dict(current.apps)
     if given is not None:
-        function = resolve(given, {*releases, *current.before})
-        if function not in current.before:
-            raise DeployError(f"{function}: no earlier version of it is kept", function=function)
-        releases[function] = current.before[function]
-        return list(releases.values())
+        name = resolve(given, {*releases, *current.before, *apps, *current.apps_before})
+        if name in apps and apps[name].is_job:
+            raise DeployError(
+                f"app {name} is a job: it ran once at its version. Deploy another one", function=name
+            )
+        if name in current.before:
+            releases[name] = current.before[name]
+        elif name in current.apps_before:
+            apps[name] = current.apps_before[name]
+        else:
+            raise DeployError(f"{name}: no earlier version of it is kept", function=name)
+        return list(releases.values()), apps
     former = None if current.rollback is None else state.generation(current.rollback)
     if former is None:
         raise DeployError("there is no earlier generation to go back to: nothing was rolled out twice yet")
-    return list(former.releases().values())
+    jobs = {name: app for name, app in apps.items() if app.is_job}
+    programs = {name: app for name, app in former.apps.items() if not app.is_job}
+    return list(former.releases().values()), {**programs, **jobs}
 
 
 def _tell(session: Session, steps: Sequence[Step], generation: Generation) -> None:

@@ -66,6 +66,11 @@ class App:
     release: Release
     pins: tuple[Release, ...]
 
+    @property
+    def is_job(self) -> bool:
+        """Whether it runs once and ends."""
+        return bool(self.release.spec["kind"] == "job")
+
 
 @dataclass(frozen=True, slots=True)
 class Instance:
@@ -93,6 +98,19 @@ class Health:
     since: float | None = None
     note: str = ""
     replicas: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppHealth:
+    """What is known of an app that is there. ``version`` and ``image`` are what was last applied, ``kind`` is
+    ``deployment`` or ``job``; a job that has finished is ready.
+    """
+
+    app: str
+    version: str
+    image: str
+    kind: str
+    health: Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +309,14 @@ class AppPlatform(Protocol):
 
     def app_changes(self, wanted: Sequence[App]) -> Iterator[str]:
         """Yield what a deploy would change of `wanted`, text by text; nothing is written."""
+        ...
+
+    def apps(self) -> list[AppHealth]:
+        """Return the apps that are there, by name, and how they fare."""
+        ...
+
+    def app_logs(self, app: str, *, lines: int, follow: bool) -> Iterator[str]:
+        """Yield the last `lines` lines of each pod of an app, whatever its version; with `follow`, then new ones."""
         ...
 
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from turbolift.deploy import registry
 from turbolift.deploy.plan import STARTS, Action, Step, plan
-from turbolift.deploy.platform import Host, Instance, Platform, Release, SharedPlatform
+from turbolift.deploy.platform import App, Host, Instance, Platform, Release, SharedPlatform
 from turbolift.deploy.state import Generation, Serving, State
 from turbolift.deploy.view import View
 from turbolift.errors import DeployError, DocumentError, TurboliftError
@@ -84,18 +84,23 @@ class Rollout:
         wanted: Iterable[Release],
         *,
         bring: Callable[[Sequence[Release]], object] | None = None,
-        then: Callable[[], Awaitable[object]] | None = None,
+        apps: Mapping[str, App] | None = None,
+        run_apps: Callable[[Sequence[App]], Awaitable[object]] | None = None,
     ) -> tuple[tuple[Step, ...], Generation]:
         """Make exactly `wanted` serve; return what was done, and the generation that is now current.
 
-        `bring` is called with the releases that are to be started, before they are: it sees to their images. `then` is
-        awaited between the switch and the first stop: what it raises leaves the old versions there.
-        Raises DeployError naming every function that did not start.
+        `bring` is called with the releases that are to be started, before they are: it sees to their images. `run_apps`
+        is awaited with `apps` between the switch and the first stop, when all that they call is there: what it raises
+        leaves the old versions there. Raises DeployError naming every function that did not start.
         """
         wanted = list(wanted)
+        programs = list((apps or {}).values())
+        routed = {(one.function, one.version) for one in wanted}
+        pinned = {(pin.function, pin.version): pin for app in programs for pin in app.pins}
+        beside = [pin for key, pin in pinned.items() if key not in routed]
         former, sound = self.current()
         registry.check((one.function, one.platform) for one in wanted)
-        leftovers = self._leftovers(former, wanted)
+        leftovers = self._leftovers(former, [*wanted, *beside])
         used: list[Instance] = []
         if sound and leftovers:
             used = await self._clean(leftovers)
@@ -104,7 +109,9 @@ class Rollout:
         steps = plan(wanted, former.serving, await self._healthy(former, wanted))
         self._view.open(step.function for step in steps)
         self._show(steps)
-        started = await self._start([step for step in steps if step.action in STARTS], former, bring)
+        new_releases = [step.wanted for step in steps if step.action in STARTS and step.wanted is not None]
+        running = await self._start(new_releases, beside, former, bring)
+        started = {one.release.function: one for one in running if one.release not in beside}
         serving = {
             step.function: started[step.function] if step.action in STARTS else step.current
             for step in steps
@@ -114,11 +121,13 @@ class Rollout:
         generation = former
         if started or any(step.action is Action.RETIRED for step in steps) or not sound:
             generation = self._state.switch(former, table, publisher(self._state, self._platforms))
-        if then is not None:
-            await then()
+        if run_apps is not None and apps is not None:
+            await run_apps(programs)
+            publish = publisher(self._state, self._platforms)
+            generation = self._state.note_apps(former, generation, apps, publish)
         # What was in use before may be free now: an app that was pinned to it has been replaced.
         await every(*(self._put_away(one) for one in used))
-        new = {one.instance.id for one in started.values()}
+        new = {one.instance.id for one in running}
         await self._retire(steps, [one for one in leftovers if one.id not in new], new)
         return steps, generation
 
@@ -195,46 +204,53 @@ class Rollout:
 
     async def _start(
         self,
-        steps: Sequence[Step],
+        routed: Sequence[Release],
+        beside: Sequence[Release],
         former: Generation,
         bring: Callable[[Sequence[Release]], object] | None,
-    ) -> dict[str, Serving]:
-        """Start the steps' releases and wait for all; on any failure, or when interrupted, stop them again."""
-        serving = {one.instance.id for one in former.serving.values()}
-        releases = [step.wanted for step in steps if step.wanted is not None]
+    ) -> list[Serving]:
+        """Start what will be `routed` and what apps alone call, and wait for all; on any failure, or when interrupted,
+        stop them again.
+        """
+        releases = [*routed, *beside]
         if not releases:
-            return {}
+            return []
+        there = {one.instance.id for one in former.serving.values()}
+        for kind in {one.platform for one in beside}:
+            there |= {one.id for one in self._platforms[kind].instances()}
         if bring is not None:
             await asyncio.to_thread(bring, releases)
         for kind in sorted({one.platform for one in releases}):
             self._state.note_platform(kind)
             await self._platforms[kind].prepare([one for one in releases if one.platform == kind])
-        started: dict[str, Serving] = {}
+        started: list[Serving] = []
         slots = {kind: asyncio.Semaphore(self._at_once(kind)) for kind in {one.platform for one in releases}}
 
-        async def start(release: Release) -> DeployError | None:
+        async def start(release: Release, row: str) -> DeployError | None:
             async with slots[release.platform]:
                 try:
-                    await self._bring_up(release, started)
+                    await self._bring_up(release, row, started)
                 except DeployError as error:
-                    self._view.update(release.function, "failed", note="")
+                    self._view.update(row, "failed", note="")
                     return error
                 except (TurboliftError, OSError) as error:
-                    self._view.update(release.function, "failed", note="")
+                    self._view.update(row, "failed", note="")
                     return DeployError(f"{release.function}: {error}", function=release.function)
                 return None
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(start(one)) for one in releases]
+                tasks = [group.create_task(start(one, one.function)) for one in routed]
+                tasks += [group.create_task(start(one, _pinned_row(one))) for one in beside]
             errors = [error for task in tasks if (error := task.result()) is not None]
             if errors:
                 raise _failure(errors, len(releases))
         except BaseException as error:
-            new = {name: one.instance for name, one in started.items() if one.instance.id not in serving}
+            new = [one.instance for one in started if one.instance.id not in there]
             if new:
-                self._view.say(f"stopping what this run started: {', '.join(sorted(new))}")
-            await asyncio.shield(self._stop_all(new.values()))
+                names = sorted({one.function for one in new})
+                self._view.say(f"stopping what this run started: {', '.join(names)}")
+            await asyncio.shield(self._stop_all(new))
             if not isinstance(error, Exception):
                 self._view.say("nothing was switched: what served before serves on")
             raise
@@ -244,23 +260,22 @@ class Rollout:
         shared = self._platforms.shared(kind)
         return _AT_ONCE if shared is None else shared.at_once
 
-    async def _bring_up(self, release: Release, started: dict[str, Serving]) -> None:
+    async def _bring_up(self, release: Release, row: str, started: list[Serving]) -> None:
         platform = self._platforms[release.platform]
         begin = time.monotonic()
-        self._view.update(release.function, "starting")
+        self._view.update(row, "starting", version=release.version, platform=release.platform)
         # A task of its own: being interrupted in the middle of a start must not lose what was started.
         starting = asyncio.ensure_future(platform.start(release))
         try:
             instance = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            instance = await starting
-            started[release.function] = Serving(release, instance)
+            started.append(Serving(release, await starting))
             raise
-        started[release.function] = Serving(release, instance)
+        started.append(Serving(release, instance))
         await platform.wait_ready(instance, self._ready_timeout)
         health = await platform.health(instance)
         self._view.update(
-            release.function,
+            row,
             "ready",
             pid=health.pid,
             endpoint=instance.endpoint,
@@ -341,6 +356,11 @@ class Rollout:
 
     async def _stop_all(self, instances: Iterable[Instance]) -> None:
         await every(*(self._platforms[one.platform].stop(one) for one in instances))
+
+
+def _pinned_row(release: Release) -> str:
+    """Return what the row of a version is called that an app alone calls."""
+    return f"{release.function} of an app"
 
 
 async def every(*work: Awaitable[object]) -> None:

@@ -15,7 +15,7 @@ from turbolift.deploy.files import private_dir
 from turbolift.deploy.lock import exclusive
 from turbolift.deploy.names import resolve
 from turbolift.deploy.places import locate
-from turbolift.deploy.platform import Host, Platform, Reach, SharedPlatform, reach
+from turbolift.deploy.platform import AppPlatform, Host, Platform, Reach, SharedPlatform, reach
 from turbolift.deploy.rollout import Platforms
 from turbolift.deploy.state import Generation, Serving, State
 from turbolift.deploy.store import open_store
@@ -73,6 +73,11 @@ class Session:
         platform = self.platforms()["k8s"]
         assert isinstance(platform, SharedPlatform)
         return platform, platform
+
+    def app_platform(self) -> AppPlatform | None:
+        """Return the platform that runs the deployment's apps, if it is on one."""
+        shared = self.shared()
+        return shared[1] if shared is not None and isinstance(shared[1], AppPlatform) else None
 
     def placed(self) -> tuple[str, ...]:
         """Return the kind of a platform that is known without a folder of this machine, by its place."""

@@ -14,13 +14,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from turbolift import spec
 from turbolift.deploy import files
-from turbolift.deploy.platform import Instance, Release
+from turbolift.deploy.platform import App, Instance, Release
 from turbolift.errors import DeployError, DocumentError
 
 
@@ -37,7 +37,8 @@ class Generation:
     """What one route table stands for.
 
     ``before`` holds each function's last other release (also that of a retired function), ``rollback`` the
-    number of the last generation with other versions, ``created`` seconds since 1970.
+    number of the last generation with other versions, ``created`` seconds since 1970. ``apps`` are those that run, by
+    name, and ``apps_before`` the last other version of each.
     """
 
     number: int = 0
@@ -45,6 +46,8 @@ class Generation:
     before: Mapping[str, Release] = field(default_factory=dict)
     rollback: int | None = None
     created: float = 0.0
+    apps: Mapping[str, App] = field(default_factory=dict)
+    apps_before: Mapping[str, App] = field(default_factory=dict)
 
     def releases(self) -> dict[str, Release]:
         """Return what is served, by function."""
@@ -112,9 +115,12 @@ class State:
     def kept(self) -> list[Release]:
         """Return every release that the current generation, or a rollback from it, needs."""
         current = self.current()
-        releases = [*current.releases().values(), *current.before.values()]
         former = None if current.rollback is None else self.generation(current.rollback)
-        return [*releases, *(former.releases().values() if former else ())]
+        releases = [*current.before.values(), *_releases_of(current.apps_before)]
+        for one in (current, former):
+            if one is not None:
+                releases += [*one.releases().values(), *_releases_of(one.apps)]
+        return releases
 
     def switch(
         self,
@@ -146,7 +152,42 @@ class State:
             before,
             (former.number or None) if changed else former.rollback,
             time.time(),
+            former.apps,
+            former.apps_before,
         )
+        return self._make_current(generation, publish)
+
+    def note_apps(
+        self,
+        former: Generation,
+        current: Generation,
+        apps: Mapping[str, App],
+        publish: Callable[[Mapping[str, bytes]], None] | None = None,
+    ) -> Generation:
+        """Remember that `apps` run now. Where the run that began at `former` has switched no function, this makes a
+        generation, to come back from; else it belongs to that of the switch.
+        """
+        if {name: one.release.version for name, one in apps.items()} == {
+            name: one.release.version for name, one in current.apps.items()
+        }:
+            return current
+        before = dict(current.apps_before)
+        for name, old in current.apps.items():
+            if name not in apps or apps[name].release.version != old.release.version:
+                before[name] = old
+        for name, one in apps.items():
+            if name in before and before[name].release.version == one.release.version:
+                del before[name]
+        changed = replace(current, apps=dict(apps), apps_before=before)
+        if current.number == former.number:
+            changed = replace(
+                changed, number=former.number + 1, rollback=former.number or None, created=time.time()
+            )
+        return self._make_current(changed, publish)
+
+    def _make_current(
+        self, generation: Generation, publish: Callable[[Mapping[str, bytes]], None] | None
+    ) -> Generation:
         self._write(generation)
         table = _pretty(self._table(generation))
         if publish is not None:
@@ -214,6 +255,8 @@ class State:
                 for name, one in generation.serving.items()
             },
             "before": {name: _release_json(one) for name, one in generation.before.items()},
+            "apps": _apps_json(generation.apps, generation),
+            "apps_before": _apps_json(generation.apps_before, generation),
         }
         path = self._path(generation.number)
         files.private_dir(path.parent)
@@ -225,15 +268,19 @@ class State:
             document = json.loads(path.read_text("utf-8"))
             if document["version"] != 1:
                 raise DeployError(f"{path}: written by another turbolift (version {document['version']!r})")
+            number = document["generation"]
+            serving = {
+                name: Serving(Release(**one["release"]), Instance(**one["instance"]))
+                for name, one in document["serving"].items()
+            }
             return Generation(
-                document["generation"],
-                {
-                    name: Serving(Release(**one["release"]), Instance(**one["instance"]))
-                    for name, one in document["serving"].items()
-                },
+                number,
+                serving,
                 {name: Release(**one) for name, one in document["before"].items()},
                 document["rollback"],
                 document["created"],
+                _apps(document.get("apps", {}), serving),
+                _apps(document.get("apps_before", {}), serving),
             )
         except OSError as error:
             raise DocumentError(
@@ -252,6 +299,34 @@ def _release_json(one: Release) -> dict[str, Any]:
         "image": one.image,
         "platform": one.platform,
         "spec": one.spec,
+    }
+
+
+def _releases_of(apps: Mapping[str, App]) -> list[Release]:
+    return [release for one in apps.values() for release in (one.release, *one.pins)]
+
+
+def _apps_json(apps: Mapping[str, App], generation: Generation) -> dict[str, Any]:
+    """Return apps as they are kept: of a pin that serves too its name is enough."""
+    serving = generation.releases()
+    return {
+        name: {
+            "release": _release_json(one.release),
+            "pins": [
+                pin.function if serving.get(pin.function) == pin else _release_json(pin) for pin in one.pins
+            ],
+        }
+        for name, one in apps.items()
+    }
+
+
+def _apps(document: Mapping[str, Any], serving: Mapping[str, Serving]) -> dict[str, App]:
+    return {
+        name: App(
+            Release(**one["release"]),
+            tuple(serving[pin].release if isinstance(pin, str) else Release(**pin) for pin in one["pins"]),
+        )
+        for name, one in document.items()
     }
 
 

@@ -10,13 +10,19 @@ import json
 import re
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from turbolift.deploy.http import request
-from turbolift.deploy.platform import Health
+from turbolift.deploy.names import resolve
+from turbolift.deploy.platform import AppHealth, Health
 from turbolift.deploy.session import Session
 from turbolift.deploy.state import Serving
 from turbolift.deploy.view import SHORT
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _CALLS = re.compile(rb"^turbolift_calls_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 
@@ -71,14 +77,47 @@ async def gather(session: Session) -> list[Line]:
 
 
 def show(session: Session, *, as_json: bool) -> None:
-    """Print what is deployed: a table for people, or one JSON list."""
+    """Print what is deployed: tables for people, or one JSON list, functions first."""
     lines = asyncio.run(gather(session))
+    platform = session.app_platform()
+    apps = platform.apps() if platform is not None else []
     if as_json:
-        print(json.dumps([line.json() for line in lines], indent=2, ensure_ascii=False))
-    elif not lines:
+        found = [*(line.json() for line in lines), *(_app_json(one) for one in apps)]
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    elif not lines and not apps:
         print(f"nothing is deployed as {session.settings.deployment!r}; './pants run deploy' does it")
     else:
-        _print_table(lines)
+        if lines:
+            _print_table(lines)
+        if apps:
+            _print_apps(apps)
+
+
+def _app_json(one: AppHealth) -> dict[str, object]:
+    health = one.health
+    return {
+        "app": one.app,
+        "kind": one.kind,
+        "version": one.version,
+        "ready": health.ready,
+        "state": _state(health),
+        "image": one.image,
+        "restarts": health.restarts,
+        "replicas": list(health.replicas or (0, 0)),
+    }
+
+
+def output(session: Session, given: str, *, lines: int, follow: bool) -> Iterator[str]:
+    """Return the output of the function or app that `given` means. Raises DeployError where there is none."""
+    serving = session.state.current().serving
+    platform = session.app_platform()
+    apps = {one.app for one in platform.apps()} if platform is not None else set()
+    name = resolve(given, {*serving, *apps})
+    if name in serving:
+        instance = serving[name].instance
+        return session.platforms()[instance.platform].logs(instance, lines=lines, follow=follow)
+    assert platform is not None
+    return platform.app_logs(name, lines=lines, follow=follow)
 
 
 def show_routes(session: Session) -> None:
@@ -102,20 +141,56 @@ def _sum(texts: list[bytes]) -> int:
     return round(sum(float(value) for text in texts for value in _CALLS.findall(text)))
 
 
-def _print_table(lines: list[Line]) -> None:
+def _state(health: Health) -> str:
+    return health.note or ("ready" if health.ready else "not ready")
+
+
+def _table(texts: Sequence[str], figures: Sequence[str]) -> Table:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in texts:
+        table.add_column(name, no_wrap=True, overflow="fold")
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
 
     # Where nobody reads along, no column is cut to a terminal's width.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 400)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 400).print(table)
+
+
+def _print_apps(apps: list[AppHealth]) -> None:
+    from rich.text import Text
+
+    table = _table(("app", "version", "kind", "image", "state"), ("pods", "up", "restarts"))
+    for one in apps:
+        health = one.health
+        table.add_row(
+            Text(one.app),
+            one.version[:SHORT],
+            one.kind,
+            _short(one.image),
+            Text(_state(health), style="green" if health.ready else "bold red"),
+            _count(health),
+            "" if health.since is None else _age(time.time() - health.since),
+            str(health.restarts),
+        )
+    _print(table)
+
+
+def _print_table(lines: list[Line]) -> None:
+    from rich.text import Text
+
     pods = any(line.health.replicas is not None for line in lines)
-    for name in ("function", "version", "platform", *(["image"] if pods else []), "state"):
-        table.add_column(name, no_wrap=True, overflow="fold")
-    for name in ("pods" if pods else "pid", "up", "calls", "restarts"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table(
+        ("function", "version", "platform", *(["image"] if pods else []), "state"),
+        ("pods" if pods else "pid", "up", "calls", "restarts"),
+    )
     table.add_column("endpoint", overflow="fold")
     for line in lines:
         release, health = line.serving.release, line.health
@@ -132,7 +207,7 @@ def _print_table(lines: list[Line]) -> None:
             str(health.restarts),
             Text(line.serving.instance.endpoint + (" (plaintext)" if line.plaintext else "")),
         )
-    console.print(table)
+    _print(table)
 
 
 def _short(digest: str) -> str:

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
 
+from turbolift.shim.batches import Batches
 from turbolift.shim.gate import DrainingError, FullError, Gate
 from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
+from turbolift.shim.memory import Known, Memory, Run, mark_of
 from turbolift.shim.metrics import Metrics
 from turbolift.shim.runners import Buffer, Runner
 from turbolift.shim.servant import USUAL, Answer, problem_answer
@@ -27,7 +30,9 @@ from turbolift.wire import (
     new_traceparent,
     parse_deadline,
     trace_of,
+    tracing,
 )
+from turbolift.wire.batch import BATCH
 from turbolift.wire.context import serving
 
 
@@ -62,6 +67,9 @@ class Dispatcher:
         """The headers of a result without raw parts: always this very mapping."""
         self._inline = getattr(runner, "inline", None)
         self._digest = served.contract.digest
+        # What is not idempotent is never sent again once it may have run: there is nothing to remember.
+        self._memory = Memory() if served.function.options.idempotent else None
+        self._batches = Batches(self)
 
     @property
     def is_inline(self) -> bool:
@@ -74,8 +82,14 @@ class Dispatcher:
 
         None: nothing was done, ``dispatch`` it.
         """
+        if headers.get("Content-Type") == BATCH:
+            answer = self._batches.at_once(headers, body)
+            return None if answer is None else self._completed(answer)
         theirs = headers.get(CONTRACT)
         if self._inline is None or (theirs is not None and theirs != self._digest):
+            return None
+        key = headers.get(IDEMPOTENCY_KEY)
+        if self._memory is not None and key is not None and self._memory.find(_bytes(key), time.monotonic()):
             return None
         given = headers.get(DEADLINE)
         try:
@@ -87,7 +101,7 @@ class Dispatcher:
             body,
             remaining,
             headers.get(TRACEPARENT),
-            headers.get(IDEMPOTENCY_KEY),
+            key,
         )
 
     def inline(
@@ -99,21 +113,28 @@ class Dispatcher:
         key: str | bytes | None,
     ) -> Answer | None:
         """Answer a call whose contract is ours and whose deadline is `remaining` seconds from now, if it needs no
-        waiting; None where it does.
+        waiting; None where it does. It was not sent before.
         """
         run = self._inline
         if run is None or not self.gate.is_open() or LOGGER.isEnabledFor(logging.DEBUG):
+            return None
+        if tracing.tracer() is not None:
             return None
         started = time.monotonic()
         deadline = None if remaining is None else started + remaining
         # As in a task, what the function does to the context is gone after it.
         answer = contextvars.copy_context().run(_served, run, content_type, body, deadline, trace)
-        seconds = time.monotonic() - started
-        outcome = answer.outcome
+        ended = time.monotonic()
+        if self._memory is not None and key is not None:
+            self._memory.keep(key if type(key) is bytes else _bytes(key), body, answer, ended)
+        self.ended(answer.outcome, ended - started, trace, key)
+        return self._completed(answer)
+
+    def ended(self, outcome: str, seconds: float, trace: str | bytes | None, key: str | bytes | None) -> None:
+        """Count a call that was answered without waiting."""
         self.metrics.observe(outcome, seconds)
         if outcome != "ok":
             self._note(outcome, seconds, _text(key), _text(trace))
-        return self._completed(answer)
 
     def _completed(self, answer: Answer) -> Answer:
         if answer.headers is USUAL:
@@ -121,16 +142,26 @@ class Dispatcher:
         headers = self._headers
         if not headers:
             return answer
-        return Answer(answer.status, {**answer.headers, **headers}, answer.body, answer.outcome)
+        return answer._replace(headers={**answer.headers, **headers})
 
     async def dispatch(self, identity: str, headers: Mapping[str, str], body: Buffer) -> Answer:
-        """Answer one call. `headers` are looked up by the names that ``turbolift.wire`` has; `identity` is
-        decoded.
+        """Answer one call, or a batch of them. `headers` are looked up by the names that ``turbolift.wire`` has;
+        `identity` is decoded.
         """
+        if headers.get("Content-Type") == BATCH:
+            return self._completed(await self._batches.dispatch(identity, headers, body))
         started = time.monotonic()
         outcome = "cancelled"
         try:
-            answer = await self._admit(identity, headers, body, started)
+            tracer = tracing.tracer()
+            if tracer is None:
+                answer = await self._admit(identity, headers, body, started)
+            else:
+                key, trace = headers.get(IDEMPOTENCY_KEY), headers.get(TRACEPARENT)
+                state = headers.get(tracing.TRACESTATE)
+                with tracing.server_span(tracer, self.served.identity, key, trace, state) as span:
+                    answer = await self._admit(identity, headers, body, started)
+                    tracing.ended(span, answer.outcome, answer.status)
             outcome = answer.outcome
         finally:
             seconds = time.monotonic() - started
@@ -169,6 +200,61 @@ class Dispatcher:
             deadline = self._deadline(headers, started)
         except ValueError as error:
             return problem_answer(Problem("malformed", str(error)))
+        key = headers.get(IDEMPOTENCY_KEY)
+        if self._memory is None or key is None:
+            return await self._run(headers, body, started, deadline)
+        return await self._remembered(self._memory, _bytes(key), headers, body, started, deadline)
+
+    async def _remembered(
+        self,
+        memory: Memory,
+        key: bytes,
+        headers: Mapping[str, str],
+        body: Buffer,
+        started: float,
+        deadline: float | None,
+    ) -> Answer:
+        """Answer a call as when it was sent before: with the answer that was kept, or that of the run it is in."""
+        while (run := memory.run(key)) is not None and run.given_up:
+            await run.over()
+        known = run or memory.find(key, started)
+        if known is not None and known.mark != mark_of(body):
+            return problem_answer(
+                Problem(
+                    "key-reused",
+                    "the idempotency key is that of a call with other arguments: each call needs a key of its own",
+                )
+            )
+        if isinstance(known, Known):
+            return known.answer
+        if run is None:
+            run = Run(mark_of(body))
+            # A task of its own: the caller's connection may break, and the call come again by another one.
+            run.task = asyncio.create_task(self._run(headers, body, started, deadline, run))
+            run.task.add_done_callback(functools.partial(self._ran, memory, key, body))
+            memory.begin(key, run)
+            return await run.answer()
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - started):
+                return await run.answer()
+        except TimeoutError:
+            return _late(started)
+
+    @staticmethod
+    def _ran(memory: Memory, key: bytes, body: Buffer, task: asyncio.Task[Answer]) -> None:
+        memory.end(key)
+        if not task.cancelled() and task.exception() is None:
+            memory.keep(key, body, task.result(), time.monotonic())
+
+    async def _run(
+        self,
+        headers: Mapping[str, str],
+        body: Buffer,
+        started: float,
+        deadline: float | None,
+        run: Run | None = None,
+    ) -> Answer:
+        """Admit a call and run it."""
         try:
             self.gate.admit()
         except DrainingError:
@@ -183,8 +269,9 @@ class Dispatcher:
             )
             return problem_answer(problem, {"Retry-After": str(max(1, round(after)))})
         try:
-            with deadline_at(deadline), trace_of(new_traceparent(headers.get(TRACEPARENT))):
-                return await self._run(headers, body, started, deadline)
+            trace = tracing.served_trace() or new_traceparent(headers.get(TRACEPARENT))
+            with deadline_at(deadline), trace_of(trace):
+                return await self._enter(headers, body, started, deadline, run)
         finally:
             self.gate.leave()
 
@@ -225,23 +312,34 @@ class Dispatcher:
         mean = self.metrics.mean_seconds()
         return round(min(max(mean * self.gate.queue / self.gate.concurrency / 2, 0.05), 5.0), 3)
 
-    async def _run(
-        self, headers: Mapping[str, str], body: Buffer, started: float, deadline: float | None
+    async def _enter(
+        self,
+        headers: Mapping[str, str],
+        body: Buffer,
+        started: float,
+        deadline: float | None,
+        run: Run | None,
     ) -> Answer:
+        """Wait for a slot and run, by the deadline."""
         content_type = headers.get("Content-Type", "")
-        if deadline is None:
-            await self.gate.enter()
-            return await self.runner.run(content_type, body, self.gate.exit)
+        # No TimeoutError of the function gets here: the runners return it as an answer.
         try:
-            async with asyncio.timeout(deadline - time.monotonic()):
+            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
                 await self.gate.enter()
+                if run is not None:
+                    run.stays = not self.runner.stops
                 return await self.runner.run(content_type, body, self.gate.exit)
         except TimeoutError:
-            # No TimeoutError of the function gets here: the runners return it as an answer.
-            spent = time.monotonic() - started
-            return problem_answer(
-                Problem("deadline", f"no result after {spent:.3f} s, when the deadline passed")
-            )
+            return _late(started)
+
+
+def _late(started: float) -> Answer:
+    spent = time.monotonic() - started
+    return problem_answer(Problem("deadline", f"no result after {spent:.3f} s, when the deadline passed"))
+
+
+def _bytes(key: str | bytes) -> bytes:
+    return key if isinstance(key, bytes) else key.encode("utf-8", "surrogateescape")
 
 
 def _text(value: str | bytes | None) -> str | None:

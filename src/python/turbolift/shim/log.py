@@ -19,7 +19,7 @@ class _JsonFormatter(logging.Formatter):
         line: dict[str, Any] = {
             "time": f"{stamp}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
+            "event": getattr(record, "event", None) or record.getMessage(),
             **getattr(record, "facts", {}),
         }
         if record.exc_info:
@@ -28,12 +28,13 @@ class _JsonFormatter(logging.Formatter):
 
 
 def setup(level: str) -> None:
-    """Send turbolift's own log to stderr; the user's loggers are left as they are."""
+    """Send turbolift's own log to stderr, and that of calls made from here; the user's loggers are left as they are."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter())
-    LOGGER.handlers[:] = [handler]
-    LOGGER.setLevel(level.upper())
-    LOGGER.propagate = False
+    for logger in (LOGGER, logging.getLogger("turbolift.client")):
+        logger.handlers[:] = [handler]
+        logger.setLevel(level.upper())
+        logger.propagate = False
 
 
 def log(level: int, event: str, **facts: Any) -> None:

@@ -4,56 +4,36 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import sys
 from collections.abc import Callable, Iterator
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
+
+from turbolift.wire.times import Times
 
 if TYPE_CHECKING:
     from turbolift.shim.gate import Gate
 
-BUCKETS = (
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    300.0,
-)
-"""Upper bounds in seconds: from a no-op to a long batch."""
-
 
 class Metrics:
-    """What happened to the calls of one function. Updated on the event loop only."""
+    """What happened to the calls of one function. Updated on the event loop only. Attribute ``count``: calls that ended."""
 
     def __init__(self, function: str, gate: Gate, *, version: str = "", contract: str = "") -> None:
         self._function = function
         self._gate = gate
         self._info = {"function": function, "version": version, "contract": contract}
         self._outcomes: dict[str, int] = {}
-        self._buckets = [0] * (len(BUCKETS) + 1)
-        self._seconds = 0.0
+        self._times = Times()
+        self.count = 0
         self._recent = 0.0
         self.workers_replaced = 0
         self.certificate_end: Callable[[], float | None] = lambda: None
 
     def observe(self, outcome: str, seconds: float) -> None:
         """Count one call that ended as `outcome` (``ok``, ``cancelled``, a problem kind) after `seconds`."""
+        self.count += 1
         self._outcomes[outcome] = self._outcomes.get(outcome, 0) + 1
         if outcome in ("ok", "raised", "deadline"):
-            self._buckets[bisect_left(BUCKETS, seconds)] += 1
-            self._seconds += seconds
+            self._times.add(seconds)
             self._recent += (seconds - self._recent) * 0.1
 
     def mean_seconds(self) -> float:
@@ -68,6 +48,12 @@ class Metrics:
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
         registry.register(self)
+        # A function that calls others is a caller too; what has never been imported has made no call.
+        client: Any = sys.modules.get("turbolift.client")
+        if client is not None and client.existing_caller() is not None:
+            from turbolift.client.metrics import Collector
+
+            registry.register(Collector(client.existing_caller))
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Any]:
@@ -89,9 +75,7 @@ class Metrics:
         seconds = HistogramMetricFamily(
             "turbolift_call_seconds", "Time from a call's arrival to its answer.", labels=["function"]
         )
-        counts = accumulate(self._buckets)
-        bounds = [*map(str, BUCKETS), "+Inf"]
-        seconds.add_metric([self._function], list(zip(bounds, counts, strict=True)), self._seconds)
+        seconds.add_metric([self._function], self._times.buckets(), self._times.total)
         yield seconds
         for name, text, value in (
             ("turbolift_calls_running", "Calls that hold a slot.", self._gate.running),

@@ -46,6 +46,8 @@ class ProcessRunner:
     Attribute ``lost``: called when the zygote is gone, and no worker can be replaced any more.
     """
 
+    stops = True
+
     def __init__(
         self,
         zygote: int,

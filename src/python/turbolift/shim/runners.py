@@ -17,7 +17,12 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Runner(Protocol):
-    """Runs admitted calls; never more at once than the gate lets in."""
+    """Runs admitted calls; never more at once than the gate lets in.
+
+    ``stops``: whether a call that runs ends when it is cancelled.
+    """
+
+    stops: bool
 
     async def start(self) -> None:
         """Get ready, within the running loop."""
@@ -36,6 +41,8 @@ class Runner(Protocol):
 
 class LoopRunner:
     """Async functions, and plain ones that are declared quick enough for the loop."""
+
+    stops = True
 
     def __init__(self, servant: Servant, *, is_async: bool) -> None:
         self._servant = servant
@@ -62,6 +69,8 @@ class LoopRunner:
 
 class ThreadRunner:
     """Plain functions, in a pool of threads. A thread cannot be stopped: its slot is taken until it ends."""
+
+    stops = False
 
     def __init__(self, servant: Servant, threads: int) -> None:
         self._servant = servant

@@ -9,9 +9,9 @@ goes through.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from turbolift.contract import Payload
 from turbolift.errors import DecodeError, EncodeError
@@ -22,13 +22,26 @@ from turbolift.wire import JSON, PROBLEM, Problem, decode_body, encode_body, enc
 Buffer = bytes | bytearray | memoryview
 
 
+class More(Protocol):
+    """Pieces of a body that are still to come."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def cancel(self) -> None:
+        """End what they come from: nobody wants them. Without effect after the last one."""
+        ...
+
+
 class Answer(NamedTuple):
-    """An HTTP answer; ``outcome`` is the label of the metrics: ``ok`` or a problem kind."""
+    """An HTTP answer; ``outcome`` is the label of the metrics: ``ok`` or a problem kind. ``more``: what comes after the
+    body, in time.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: Sequence[Buffer]
     outcome: str
+    more: More | None = None
 
 
 USUAL: Mapping[str, str] = MappingProxyType({"Content-Type": JSON})

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from turbolift.shim.dispatch import Dispatcher
     from turbolift.shim.listen import Listener
     from turbolift.shim.runners import Buffer
-    from turbolift.shim.servant import Answer
+    from turbolift.shim.servant import Answer, More
 
 
 class App:
@@ -167,6 +167,8 @@ def _json(document: Any) -> web.Response:
 
 async def _respond(request: web.Request, answer: Answer, *, last: bool) -> web.StreamResponse:
     pieces = answer.body
+    if answer.more is not None:
+        return await _stream(request, answer, answer.more, last=last)
     if len(pieces) == 1 and len(pieces[0]) < 1 << 20:
         response: web.StreamResponse = web.Response(
             status=answer.status, headers=answer.headers, body=bytes(pieces[0])
@@ -185,6 +187,24 @@ async def _respond(request: web.Request, answer: Answer, *, last: bool) -> web.S
             await response.write(view[start : start + (1 << 18)])
     await response.write_eof()
     return response
+
+
+async def _stream(request: web.Request, answer: Answer, more: More, *, last: bool) -> web.StreamResponse:
+    """Answer with pieces that come in time."""
+    try:
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        response.enable_chunked_encoding()
+        if last:
+            response.force_close()
+        await response.prepare(request)
+        for piece in answer.body:
+            await response.write(piece)
+        async for piece in more:
+            await response.write(piece)
+        await response.write_eof()
+        return response
+    finally:
+        more.cancel()
 
 
 def _size(piece: Buffer) -> int:

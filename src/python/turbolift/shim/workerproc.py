@@ -29,7 +29,8 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from turbolift.shim.servant import Answer, Servant
-from turbolift.wire import current_deadline, current_trace, deadline_at, trace_of
+from turbolift.wire import current_deadline, current_trace, deadline_at
+from turbolift.wire.tracing import worker_trace
 
 HEAD = struct.Struct(">IQ")
 """Before each message on a worker's socket: the length of its JSON head, the length of its body."""
@@ -176,7 +177,7 @@ def _serve(servant: Servant, channel: socket.socket) -> None:
         content_type, left, trace = json.loads(bytes(_receive(channel, head_size)))
         body = _receive(channel, body_size)
         deadline = None if left is None else time.monotonic() + left
-        with deadline_at(deadline), trace_of(trace):
+        with deadline_at(deadline), worker_trace(trace):
             answer = servant.run(content_type, body)
         del body
         head = json.dumps([answer.status, dict(answer.headers), answer.outcome]).encode()

@@ -11,6 +11,7 @@ from turbolift.wire.context import current_deadline, current_trace, deadline_at,
 from turbolift.wire.failure import encode_exception, rebuild_exception
 from turbolift.wire.frames import FRAMES, JSON, PROBLEM, decode_body, encode_body
 from turbolift.wire.headers import (
+    ATTEMPT,
     CONTRACT,
     DEADLINE,
     IDEMPOTENCY_KEY,
@@ -24,6 +25,7 @@ from turbolift.wire.headers import (
 from turbolift.wire.problem import Problem, problem_to_exception
 
 __all__ = [
+    "ATTEMPT",
     "CONTRACT",
     "DEADLINE",
     "FRAMES",

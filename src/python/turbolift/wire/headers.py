@@ -13,6 +13,12 @@ DEADLINE = "Turbolift-Deadline"
 VERSION = "Turbolift-Version"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 TRACEPARENT = "traceparent"
+TRACESTATE = "tracestate"
+
+ATTEMPT = "Turbolift-Attempt"
+"""In a request: which try of the call this is, where it was sent before: 2 and so on. A server that remembers the call by its
+key answers as it did, or will.
+"""
 
 PIPELINE = "Turbolift-Pipeline"
 """In an answer: calls of this function are answered one after the other, without waiting for anything, so that many

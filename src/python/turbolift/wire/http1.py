@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from turbolift.wire.headers import CONTRACT, DEADLINE, IDEMPOTENCY_KEY, PIPELINE, TRACEPARENT
+from turbolift.wire.headers import CONTRACT, DEADLINE, IDEMPOTENCY_KEY, PIPELINE, TRACEPARENT, TRACESTATE
 
 HEAD_LIMIT = 32 * 1024
 """Bytes that a head may have."""
@@ -30,7 +30,8 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]
 
 # Lower-case name -> how the rest of turbolift looks it up.
 _KNOWN = {
-    name.lower().encode(): name for name in ("Content-Type", CONTRACT, DEADLINE, IDEMPOTENCY_KEY, TRACEPARENT)
+    name.lower().encode(): name
+    for name in ("Content-Type", CONTRACT, DEADLINE, IDEMPOTENCY_KEY, TRACEPARENT, TRACESTATE)
 }
 # What changes how the body is read, or what the connection is.
 _UNUSUAL = frozenset(

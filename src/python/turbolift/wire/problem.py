@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from turbolift.contract import dumps
 from turbolift.errors import (
+    CallError,
     ContractMismatchError,
     DeadlineExceeded,
     DecodeError,
@@ -32,6 +33,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-found": (404, "No such function is served here"),
     "contract-mismatch": (409, "Caller and server were built from different signatures"),
     "payload-too-large": (413, "The request is larger than the limit"),
+    "key-reused": (422, "The idempotency key is that of another call; the function did not run"),
     "invalid-arguments": (422, "The arguments do not fit the function's parameters"),
     "raised": (500, "The function raised an exception"),
     "invalid-result": (500, "What the function returned does not fit its result type"),
@@ -108,6 +110,8 @@ def problem_to_exception(
             return DecodeError(message, path=_text(document, "path"))
         case "invalid-result":
             return EncodeError(message, path=_text(document, "path"))
+        case "key-reused":
+            return CallError(message, **where)
         case "worker-died":
             return MaybeExecuted(message, **where)
         case "not-ready" | "draining" | "overloaded":

@@ -8,7 +8,7 @@ import asyncio
 import select
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -26,6 +26,8 @@ from turbolift.wire.receive import DIRECT, Body, BodyReader
 
 if TYPE_CHECKING:
     import socket
+
+Feed = Callable[[bytes], None]
 
 JOINED = 64 * 1024
 """Requests up to this size are sent in one piece."""
@@ -49,8 +51,8 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._state = State.IDLE
         self._pending = b""
-        # Of each request that waits for its answer: that, the bytes it may have, and the deadline.
-        self._slots: deque[tuple[asyncio.Future[Response], int, float | None]] = deque()
+        # Of each request that waits for its answer: that, the bytes it may have, the deadline, and who is told of pieces.
+        self._slots: deque[tuple[asyncio.Future[Response], int, float | None, Feed | None]] = deque()
         self._go: asyncio.Future[bool] | None = None
         self._head: AnswerHead | None = None
         self._body: Body | None = None
@@ -91,10 +93,16 @@ class Connection(asyncio.Protocol):
         return not self._poll.poll(0)
 
     def exchange(
-        self, head: bytes, body: Sequence[Buffer], size: int, limit: int, deadline: float | None
+        self,
+        head: bytes,
+        body: Sequence[Buffer],
+        size: int,
+        limit: int,
+        deadline: float | None,
+        feed: Feed | None = None,
     ) -> asyncio.Future[Response]:
         """Send a request, and return the future of its answer, which has a body of at most `limit` bytes."""
-        answer = self._expect(limit, deadline)
+        answer = self._expect(limit, deadline, feed)
         if size <= JOINED:
             if self._transport is not None:
                 self._transport.write(head + body[0] if len(body) == 1 else b"".join((head, *body)))
@@ -146,7 +154,7 @@ class Connection(asyncio.Protocol):
         """End the requests whose deadline has passed; return the first deadline of the others, or infinity."""
         first = inf
         late = False
-        for answer, _, deadline in self._slots:
+        for answer, _, deadline, _ in self._slots:
             if deadline is None or answer.done():
                 continue
             if deadline > now:
@@ -171,12 +179,14 @@ class Connection(asyncio.Protocol):
 
     # Sending.
 
-    def _expect(self, limit: int, deadline: float | None) -> asyncio.Future[Response]:
+    def _expect(
+        self, limit: int, deadline: float | None, feed: Feed | None = None
+    ) -> asyncio.Future[Response]:
         if self._state is State.IDLE:
             self._state = State.HEAD
         self._large = False
         answer: asyncio.Future[Response] = self._loop.create_future()
-        self._slots.append((answer, limit, deadline))
+        self._slots.append((answer, limit, deadline, feed))
         if self._state is State.OVER:
             self._settle(BrokenError("the server closed it"))
         return answer
@@ -256,7 +266,7 @@ class Connection(asyncio.Protocol):
         while at < got and slots:
             end = data.find(b"\r\n\r\n", at)
             head = heads.get(data[at:end]) if end >= 0 else None
-            answer, limit, _ = slots[0]
+            answer, limit, _, _ = slots[0]
             if head is None or head.size is None or head.size > limit or head.close or head.status < 200:
                 break
             start = end + 4
@@ -358,12 +368,18 @@ class Connection(asyncio.Protocol):
 
     def _read_chunks(self, data: bytes) -> None:
         assert self._chunks is not None
+        known = len(self._chunks.data)
         try:
             rest = self._chunks.put(data)
         except BadAnswerError as error:
             self._fail(BrokenError(f"the answer is broken: {error}"))
             return
-        if self._check(len(self._chunks.data), None) and self._chunks.done:
+        if not self._check(len(self._chunks.data), None):
+            return
+        answer, _, _, feed = self._slots[0]
+        if feed is not None and not answer.done() and self._head is not None and self._head.status == 200:
+            feed(bytes(self._chunks.data[known:]))
+        if self._chunks.done:
             self._finish(bytes(self._chunks.data))
             self._go_on(rest)
 
@@ -412,7 +428,7 @@ class Connection(asyncio.Protocol):
             self._close_if_left()
 
     def _close_if_left(self) -> None:
-        if self._transport is not None and all(answer.done() for answer, _, _ in self._slots):
+        if self._transport is not None and all(answer.done() for answer, _, _, _ in self._slots):
             self._transport.abort()
 
     def _fail(self, error: Exception) -> None:

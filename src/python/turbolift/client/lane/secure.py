@@ -8,7 +8,7 @@ import asyncio
 import socket
 
 from turbolift.client import tls as secured
-from turbolift.client.lane.connection import Connection
+from turbolift.client.lane.connection import Connection, Feed
 from turbolift.client.transport import NotSentError, Response, Tls
 from turbolift.wire.tls import HANDSHAKE_TIME, SHUTDOWN_TIME
 
@@ -43,9 +43,11 @@ class SecureConnection(Connection):
             self._settle(told)
         super().connection_lost(exc)
 
-    def _expect(self, limit: int, deadline: float | None) -> asyncio.Future[Response]:
+    def _expect(
+        self, limit: int, deadline: float | None, feed: Feed | None = None
+    ) -> asyncio.Future[Response]:
         if not self.is_over:
-            return super()._expect(limit, deadline)
+            return super()._expect(limit, deadline, feed)
         # It was closed before anything was written: in TLS 1.3 a refusal may come that early, and no earlier.
         answer: asyncio.Future[Response] = self._loop.create_future()
         answer.set_exception(self._refusal)

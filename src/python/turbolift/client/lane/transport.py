@@ -123,7 +123,7 @@ class LaneTransport:
                 mine.watch(deadline)
             try:
                 return await shared.exchange(
-                    _head(request, pool, size), request.body, size, max_answer, deadline
+                    _head(request, pool, size), request.body, size, max_answer, deadline, request.feed
                 )
             except BaseException:
                 # The neighbours on this connection get their answers; it is of no use after them.
@@ -135,7 +135,7 @@ class LaneTransport:
         try:
             if size < EXPECT_FROM:
                 return await connection.exchange(
-                    _head(request, pool, size), request.body, size, max_answer, deadline
+                    _head(request, pool, size), request.body, size, max_answer, deadline, request.feed
                 )
             head = _head(request, pool, size, "Expect: 100-continue\r\n")
             return await (
@@ -154,6 +154,16 @@ class LaneTransport:
 
             self._aiohttp = AiohttpTransport()
         return self._aiohttp
+
+    def connections(self) -> dict[str, int]:
+        """Return the number of open connections by endpoint, over all loops; may be asked from any thread."""
+        counted = {} if self._aiohttp is None else self._aiohttp.connections()
+        for mine in self._loops:
+            for where, pool in list(mine.pools.items()):
+                endpoint = where if isinstance(where, str) else where[0]
+                if pool is not None:
+                    counted[endpoint] = counted.get(endpoint, 0) + len(pool.connections())
+        return counted
 
     def abandon(self) -> None:
         """In a forked child: let go of the parent's connections.

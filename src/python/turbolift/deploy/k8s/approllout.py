@@ -105,7 +105,7 @@ def _wait(cluster: Cluster, settings: Settings, app: App, timeout: float, stop: 
                 if state:
                     return f"{line}  {state}"
                 continue
-            if owner is not None and _is_rolled_out(owner):
+            if owner is not None and is_rolled_out(owner):
                 return f"{line}  runs"
             found = diagnose.hopeless(owner, pods.values(), before, ())
             if found is not None:
@@ -118,7 +118,7 @@ def _wait(cluster: Cluster, settings: Settings, app: App, timeout: float, stop: 
     return line
 
 
-def _is_rolled_out(deployment: Object) -> bool:
+def is_rolled_out(deployment: Object) -> bool:
     """Return whether the Deployment as it was last written has all its pods, and no others."""
     status = deployment.get("status") or {}
     if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 0):

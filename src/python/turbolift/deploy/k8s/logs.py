@@ -25,10 +25,11 @@ def read_logs(cluster: Cluster, selector: str, *, lines: int, follow: bool) -> I
     for pod in pods:
         name = pod["metadata"]["name"]
         prefix = f"{name}  " if len(pods) > 1 else ""
-        found = list(cluster.log(name, lines=lines)) if lines else []
+        container = _container(pod)
+        found = list(cluster.log(name, lines=lines, container=container)) if lines else []
         if not found and lines and restarts(pod):
             # It is being started anew: what it said before is what there is.
-            found = list(cluster.log(name, lines=lines, previous=True))
+            found = list(cluster.log(name, lines=lines, previous=True, container=container))
         for line in found:
             yield prefix + line
 
@@ -37,9 +38,10 @@ def _follow(cluster: Cluster, selector: str, lines: int, *, several: bool) -> It
     said: queue.SimpleQueue[str | ApiError] = queue.SimpleQueue()
     seen: set[tuple[str, int]] = set()
 
-    def read(name: str, lines: int | None, prefix: str) -> None:
+    def read(pod: Object, lines: int | None, prefix: str) -> None:
         try:
-            for line in cluster.log(name, lines=lines, follow=True):
+            name, container = pod["metadata"]["name"], _container(pod)
+            for line in cluster.log(name, lines=lines, follow=True, container=container):
                 said.put(prefix + line)
         except ApiError as error:
             said.put(error)
@@ -63,7 +65,7 @@ def _follow(cluster: Cluster, selector: str, lines: int, *, several: bool) -> It
                     # Of what comes later, everything is new.
                     count = lines if first else None
                     prefix = f"{name}  " if several or len(seen) > 1 else ""
-                    threading.Thread(target=read, args=(name, count, prefix), daemon=True).start()
+                    threading.Thread(target=read, args=(change.object, count, prefix), daemon=True).start()
             except ApiError as error:
                 said.put(error)
 
@@ -73,6 +75,12 @@ def _follow(cluster: Cluster, selector: str, lines: int, *, several: bool) -> It
         if isinstance(line, ApiError):
             raise line
         yield line
+
+
+def _container(pod: Object) -> str:
+    """Return the name of our container: the first, others may have been put beside it."""
+    name: str = pod["spec"]["containers"][0]["name"]
+    return name
 
 
 def _runs(pod: Object) -> bool:

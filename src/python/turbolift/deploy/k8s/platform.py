@@ -23,6 +23,7 @@ from turbolift.client.transport import Tls
 from turbolift.deploy.k8s import (
     approllout,
     apps,
+    appstatus,
     diagnose,
     images,
     metrics,
@@ -53,7 +54,17 @@ from turbolift.deploy.k8s.objects import (
 )
 from turbolift.deploy.k8s.place import Place
 from turbolift.deploy.k8s.settings import Settings, is_plaintext
-from turbolift.deploy.platform import App, Health, Host, Instance, Reach, Release, Removal, StartError
+from turbolift.deploy.platform import (
+    App,
+    AppHealth,
+    Health,
+    Host,
+    Instance,
+    Reach,
+    Release,
+    Removal,
+    StartError,
+)
 from turbolift.errors import ConfigurationError, DeployError
 from turbolift.image.push import Pushed
 
@@ -317,6 +328,15 @@ class K8sPlatform:
                 text = difference(self.cluster, self.settings.deployment, document)
                 if text:
                     yield text
+
+    def apps(self) -> list[AppHealth]:
+        """Return the apps that are there, and how they fare."""
+        return appstatus.read(self.cluster, self.settings)
+
+    def app_logs(self, app: str, *, lines: int, follow: bool) -> Iterator[str]:
+        """Yield lines of all pods of an app; each with its pod where there are several."""
+        selector = f"{names.selector(self.settings.deployment)},{names.NAME}={names.function_name(app)}"
+        return read_logs(self.cluster, selector, lines=lines, follow=follow)
 
     # How.
 

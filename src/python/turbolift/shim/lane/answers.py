@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import cast
 
 from turbolift.shim.servant import Answer, Buffer
+from turbolift.wire.batch import BATCH
 from turbolift.wire.headers import PIPELINE
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -40,12 +42,13 @@ class Heads:
     """Makes heads of answers; ``tick`` brings their date up to date."""
 
     def __init__(self, usual: Mapping[str, str], *, pipelines: bool) -> None:
-        """`usual`: the headers of the usual answer. `pipelines`: whether that one invites to send ahead."""
+        """`usual`: the headers of the usual answer. `pipelines`: whether that one, and those to batches, invite to send
+        ahead.
+        """
         self._starts: dict[tuple[object, ...], str] = {}
         self._usual = usual
-        lines = self._start(
-            200, {**usual, "Connection": PIPELINE, PIPELINE: "1"} if pipelines else usual, False
-        )
+        self._ahead = {"Connection": PIPELINE, PIPELINE: "1"} if pipelines else {}
+        lines = self._start(200, {**usual, **self._ahead}, False)
         self._usual_start = f"{lines}Content-Length: ".encode("latin-1")
         self._date = ""
         self._end = b""
@@ -68,17 +71,20 @@ class Heads:
             return None
         return b"%b%d%b%b" % (self._usual_start, size, self._end, body)
 
-    def head(self, answer: Answer, size: int, *, last: bool) -> bytes:
-        """Return the head of `answer` with a body of `size` bytes, after which the connection may end."""
+    def head(self, answer: Answer, size: int | None, *, last: bool) -> bytes:
+        """Return the head of `answer` with a body of `size` bytes (None: chunked), after which the connection may end."""
         headers = answer.headers
         key = (answer.status, last, *headers.items())
         start = self._starts.get(key)
         if start is None:
+            if headers.get("Content-Type") == BATCH and not last:
+                headers = {**headers, **self._ahead}
             start = self._start(answer.status, headers, last)
             # What problems say in headers (Retry-After) has many values, but is bounded by its rounding.
             if len(self._starts) < 64:
                 self._starts[key] = start
-        return f"{start}Content-Length: {size}\r\nDate: {self._date}\r\n\r\n".encode("latin-1")
+        length = "Transfer-Encoding: chunked" if size is None else f"Content-Length: {size}"
+        return f"{start}{length}\r\nDate: {self._date}\r\n\r\n".encode("latin-1")
 
     def _start(self, status: int, headers: Mapping[str, str], last: bool) -> str:
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
@@ -89,6 +95,23 @@ class Heads:
         if last and "Connection" not in headers:
             lines.append("Connection: close")
         return "\r\n".join(lines) + "\r\n"
+
+
+async def stream(transport: asyncio.Transport, head: bytes, answer: Answer) -> None:
+    """Write an answer whose pieces come in time. What they come from ends with this."""
+    more = answer.more
+    assert more is not None
+    try:
+        transport.write(head + b"".join(map(_chunk, answer.body)))
+        async for piece in more:
+            transport.write(_chunk(piece))
+        transport.write(b"0\r\n\r\n")
+    finally:
+        more.cancel()
+
+
+def _chunk(piece: Buffer) -> bytes:
+    return b"%x\r\n%b\r\n" % (memoryview(piece).nbytes, bytes(piece))
 
 
 def pieces(head: bytes, body: Sequence[Buffer], size: int) -> list[bytes | bytearray | memoryview]:

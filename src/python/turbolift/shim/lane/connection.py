@@ -9,7 +9,7 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
-from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces
+from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces, stream
 from turbolift.shim.log import log
 from turbolift.shim.servant import Answer
 from turbolift.wire.frames import JSON
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
         self._since = lane.now
         self._head: CallHead | None = None
         self._body: Body | None = None
-        self._task: asyncio.Task[Answer] | None = None
+        self._task: asyncio.Task[Answer] | asyncio.Task[None] | None = None
         self._writing_paused = False
         self._reading_paused = False
         self._unsent = 0
@@ -294,6 +294,8 @@ class Connection(asyncio.Protocol):
         if error is not None:
             log(logging.ERROR, "internal error", function=self._lane.identity, error=repr(error))
         if self._transport is None:
+            if error is None and not task.cancelled() and (more := task.result().more) is not None:
+                more.cancel()
             return
         if task.cancelled():
             self.abort()
@@ -304,9 +306,29 @@ class Connection(asyncio.Protocol):
             return
         head, self._head = self._head, None
         assert head is not None
-        self._send(task.result(), head)
+        answer = task.result()
+        if answer.more is not None:
+            last = head.close or self._lane.dispatcher.gate.draining
+            start = self._lane.heads.head(answer, None, last=last)
+            self._task = streaming = self._lane.loop.create_task(stream(self._transport, start, answer))
+            streaming.add_done_callback(lambda ended: self._streamed(ended, last=last))
+            return
+        self._send(answer, head)
         if self._state is State.HEAD:
             self._go_on()
+
+    def _streamed(self, task: asyncio.Task[None], *, last: bool) -> None:
+        self._task = None
+        if task.cancelled() or task.exception() is not None:
+            self.abort()
+        elif self._transport is not None:
+            self._since = self._lane.now
+            if last or self._lane.closing:
+                self._close()
+                return
+            self._wait_if_full()
+            if self._state is State.HEAD:
+                self._go_on()
 
     def _send(self, answer: Answer, head: CallHead) -> None:
         """Write an answer, and be ready for the next request, or wait until the peer has taken enough."""

@@ -1,0 +1,131 @@
+# Copyright 2026 The turbolift authors.
+# SPDX-License-Identifier: Apache-2.0
+"""What became of the calls that this process made, in plain numbers; made into Prometheus' families when asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from turbolift.errors import (
+    ConnectError,
+    ContractMismatchError,
+    DeadlineExceeded,
+    DecodeError,
+    EncodeError,
+    FunctionNotFound,
+    MaybeExecuted,
+    NotRoutedError,
+    Overloaded,
+    PayloadTooLarge,
+    RemoteError,
+    RemoteTraceback,
+    TlsError,
+    WireError,
+)
+from turbolift.wire.times import BUCKETS, Times
+
+if TYPE_CHECKING:
+    from turbolift.client.caller import Caller
+
+# The first that fits names the outcome.
+_OUTCOMES: tuple[tuple[type[BaseException], str], ...] = (
+    (TlsError, "tls"),
+    (ConnectError, "unreachable"),
+    (MaybeExecuted, "maybe-executed"),
+    (DeadlineExceeded, "deadline"),
+    (Overloaded, "overloaded"),
+    (ContractMismatchError, "contract-mismatch"),
+    (PayloadTooLarge, "payload-too-large"),
+    (FunctionNotFound, "not-found"),
+    (NotRoutedError, "not-routed"),
+    (EncodeError, "encode"),
+    (DecodeError, "decode"),
+    (WireError, "wire"),
+    (asyncio.CancelledError, "cancelled"),
+)
+
+
+def outcome_of(error: BaseException) -> str:
+    """Return the label of a call that ended with `error`; ``raised``: the function did, ``error``: anything else."""
+    if isinstance(error, RemoteError) or isinstance(error.__cause__, RemoteTraceback):
+        return "raised"
+    for cls, outcome in _OUTCOMES:
+        if isinstance(error, cls):
+            return outcome
+    return "error"
+
+
+class Tally:
+    """The calls of one function. Attributes: ``outcomes`` (label -> count), ``in_flight``, ``resent``, ``times``.
+
+    Calls come from many threads. Each change is one addition, within which CPython changes no thread.
+    """
+
+    __slots__ = ("_counts", "in_flight", "outcomes", "resent", "times")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {"ok": 0}
+        self.in_flight = 0
+        self.resent = 0
+        self.times = Times()
+        self._counts = self.times.counts
+
+    def end(self, outcome: str, seconds: float) -> None:
+        """Count one call that ended as `outcome` after `seconds`."""
+        try:
+            self.outcomes[outcome] += 1
+        except KeyError:
+            self.outcomes[outcome] = 1
+        # As Times.add, without a call of it: this is part of each call.
+        self._counts[bisect_left(BUCKETS, seconds)] += 1
+        self.times.total += seconds
+
+
+class Collector:
+    """Collects, for prometheus_client, what a Caller has counted."""
+
+    def __init__(self, caller: Any) -> None:
+        """`caller` gives the Caller to look at, or None."""
+        self._caller = caller
+
+    def describe(self) -> list[Any]:
+        """Return nothing: what there is shows when it is collected (the collector interface of prometheus_client)."""
+        return []
+
+    def collect(self) -> Iterator[Any]:
+        """Yield the metric families."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+        caller: Caller | None = self._caller()
+        tallies = {} if caller is None else dict(caller.tallies)
+        calls = CounterMetricFamily(
+            "turbolift_client_calls", "Calls made, by how they ended.", labels=["function", "outcome"]
+        )
+        seconds = HistogramMetricFamily(
+            "turbolift_client_call_seconds",
+            "Time from a call to its result or error, all tries included.",
+            labels=["function"],
+        )
+        flying = GaugeMetricFamily(
+            "turbolift_client_calls_in_flight", "Calls that wait for their result.", labels=["function"]
+        )
+        resent = CounterMetricFamily(
+            "turbolift_client_resends", "Tries of calls beyond their first.", labels=["function"]
+        )
+        for function, tally in sorted(tallies.items()):
+            for outcome, count in sorted(tally.outcomes.items()):
+                calls.add_metric([function, outcome], count)
+            seconds.add_metric([function], tally.times.buckets(), tally.times.total)
+            flying.add_metric([function], tally.in_flight)
+            resent.add_metric([function], tally.resent)
+        yield from (calls, seconds, flying, resent)
+        opened = GaugeMetricFamily(
+            "turbolift_client_connections", "Open connections, by endpoint.", labels=["endpoint"]
+        )
+        counted: dict[str, int] = {} if caller is None else getattr(caller.transport, "connections", dict)()
+        for endpoint, count in sorted(counted.items()):
+            opened.add_metric([endpoint], count)
+        yield opened
