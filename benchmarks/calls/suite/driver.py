@@ -137,7 +137,8 @@ async def _first(call: Call, function: str, args: tuple[Any, ...]) -> None:
     """Make a call outside the measure. Connections that idled since the last round may be found closed here."""
     for attempt in itertools.count():
         try:
-            return _check(function, args, await call(function, args))
+            _check(function, args, await call(function, args))
+            return
         except NotImplementedError:
             raise
         except Exception:

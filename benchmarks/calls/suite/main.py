@@ -46,7 +46,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the ratios there, as SVG")
     parser.add_argument("--peers", metavar="LIST", help=f"of {','.join(PEERS)} (default: all of them)")
     parser.add_argument("--cells", metavar="LIST", help=f"of {','.join(names)} (default: all of them)")
-    parser.add_argument("--rounds", type=int, metavar="N", help="how often all stacks take their turn (default: 9)")
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help="how often all stacks take their turn (default: 9)"
+    )
     parser.add_argument(
         "--budget", type=float, default=720.0, metavar="SECONDS",
         help="begin no further round after that (default: %(default).0f; starts and ends come on top)",

@@ -65,7 +65,9 @@ def _install(lock: str, path: Path, folder: Path) -> None:
             [*nice, str(folder / "bin" / "python"), "-m", "pip", "install", "--require-hashes", "-r", str(path)],
             stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        _say(f"environment of {lock}: {total} distributions at most ...{'' if sys.stderr.isatty() else chr(10)}")
+        _say(
+            f"environment of {lock}: {total} distributions at most ...{'' if sys.stderr.isatty() else chr(10)}"
+        )
         end = time.monotonic() + PATIENCE
         while installer.poll() is None:
             if time.monotonic() > end:

@@ -30,10 +30,15 @@ def redis_server() -> dict[str, str]:
                 _run(["dpkg", "-x", str(package), str(root)], root)
         except (OSError, subprocess.SubprocessError) as error:
             said = getattr(error, "stderr", b"") or b""
-            raise Unavailable(f"there is no redis-server here, and none to be had: {error}: {said[-200:]!r}") from error
+            raise Unavailable(
+                f"there is no redis-server here, and none to be had: {error}: {said[-200:]!r}"
+            ) from error
         (root / "done").touch()
     folders = {str(path.parent) for path in root.rglob("lib*.so.*")}
-    return {"REDIS_SERVER": str(root / "usr/bin/redis-server"), "REDIS_LIBRARIES": os.pathsep.join(sorted(folders))}
+    return {
+        "REDIS_SERVER": str(root / "usr/bin/redis-server"),
+        "REDIS_LIBRARIES": os.pathsep.join(sorted(folders)),
+    }
 
 
 def _run(command: list[str], folder: Path) -> None:

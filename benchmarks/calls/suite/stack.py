@@ -65,8 +65,9 @@ class Stack:
     def prepare(self) -> None:
         """Run what the stack wants done before either side starts."""
         done = subprocess.run(
-            [*self._command, "prepare"], env=self._env, capture_output=True, text=True, timeout=120, check=False
-        )
+            [*self._command, "prepare"], env=self._env, cwd=self._log.parent, capture_output=True, text=True, timeout=120,
+            check=False,
+        )  # fmt: skip
         if done.returncode:
             self.dead = f"its preparation failed: {done.stderr.strip()[-200:]}"
 
@@ -76,7 +77,9 @@ class Stack:
         A stack that calls another's server is started by that: all drivers are ready before the server starts.
         """
         if self._shares is not None:
-            self.dead = self.dead or ("" if self._server else f"the server of {self._shares.name} is not there")
+            self.dead = self.dead or (
+                "" if self._server else f"the server of {self._shares.name} is not there"
+            )
             return
         stacks = [self, *self._sharing]
         for stack in stacks:
@@ -87,7 +90,8 @@ class Stack:
         with self._log.open("ab") as log:
             server = subprocess.Popen(
                 [*self._command, "serve", *self.args],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._env, cwd=self._log.parent,
+                start_new_session=True,
             )  # fmt: skip
         stacks = [stack for stack in stacks if not stack.dead]
         for stack in stacks:
@@ -107,7 +111,8 @@ class Stack:
         with self._log.open("ab") as log:
             self._driver = subprocess.Popen(
                 [*self._command, "drive", *self.args, *self._drive],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=self._env, start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=self._env, cwd=self._log.parent,
+                start_new_session=True,
             )  # fmt: skip
         self._said(self._patience)
 

@@ -5,7 +5,6 @@
 import asyncio
 import os
 import sys
-from typing import Any
 
 NO_OCTETS = "BentoML takes bytes and arrays as files or as JSON, not as a body"
 
@@ -27,7 +26,13 @@ if __name__ != "__main__":
 if __name__ == "__main__":
     if sys.argv[1] == "serve":
         os.environ.update(BENTOML_DO_NOT_TRACK="True", BENTOML_HOME=sys.argv[3])
-        command = [sys.executable, "-m", "bentoml", "serve", "benchmarks.calls.suite.stacks.bentoml_calls:Calls"]
+        command = [
+            sys.executable,
+            "-m",
+            "bentoml",
+            "serve",
+            "benchmarks.calls.suite.stacks.bentoml_calls:Calls",
+        ]
         os.execv(sys.executable, [*command, "--host", "127.0.0.1", "--port", sys.argv[2]])
     from benchmarks.calls.suite.stacks.http_client import client
 

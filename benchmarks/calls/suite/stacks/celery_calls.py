@@ -23,7 +23,17 @@ TASKS = {name: app.task(name=f"calls.{name}")(function) for name, function in FU
 
 def serve(port: str) -> None:
     libraries = {"LD_LIBRARY_PATH": os.environ["REDIS_LIBRARIES"]} if os.environ["REDIS_LIBRARIES"] else {}
-    command = [os.environ["REDIS_SERVER"], "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command = [
+        os.environ["REDIS_SERVER"],
+        "--port",
+        port,
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     os.environ["C_FORCE_ROOT"] = "1"  # pickle as root: of a Redis of our own, on loopback, and no one else's
     redis = subprocess.Popen(command, env={**os.environ, **libraries}, stdout=subprocess.DEVNULL)
     try:

@@ -14,9 +14,11 @@ from benchmarks.calls.suite.payloads import FUNCTIONS
 async def serve(port: int) -> None:
     from distributed import Nanny, Scheduler
 
-    async with Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler:
-        async with Nanny(scheduler.address, nthreads=2, host="127.0.0.1", dashboard=False):
-            await asyncio.Event().wait()
+    async with (
+        Scheduler(host="127.0.0.1", port=port, dashboard=False) as scheduler,
+        Nanny(scheduler.address, nthreads=2, host="127.0.0.1", dashboard=False),
+    ):
+        await asyncio.Event().wait()
 
 
 async def client(port: int) -> None:

@@ -51,7 +51,9 @@ async def client() -> None:
         async def call(name: str, args: tuple[Any, ...]) -> Any:
             if name in ("raw", "array"):
                 data = args[0] if name == "raw" else args[0].tobytes()
-                body = (await session.post(f"/{name}", content=data, headers=octets)).raise_for_status().content
+                body = (
+                    (await session.post(f"/{name}", content=data, headers=octets)).raise_for_status().content
+                )
                 if name == "raw":
                     return body
                 import numpy

@@ -64,7 +64,8 @@ class Server(Frames):
         if NAMES[kind] == "array":
             import numpy
 
-            return self.send(ENCODER.encode(FUNCTIONS["array"](numpy.frombuffer(args[0])).tobytes()))
+            self.send(ENCODER.encode(FUNCTIONS["array"](numpy.frombuffer(args[0])).tobytes()))
+            return
         self.send(ENCODER.encode(FUNCTIONS[NAMES[kind]](*args)))
 
 

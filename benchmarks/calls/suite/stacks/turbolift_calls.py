@@ -56,7 +56,12 @@ def burn(seconds: float) -> float:
     return seconds
 """,
 }
-INLINE = ["benchmark_functions:tiny", "benchmark_functions:floats", "benchmark_functions:raw", "benchmark_arrays:array"]
+INLINE = [
+    "benchmark_functions:tiny",
+    "benchmark_functions:floats",
+    "benchmark_functions:raw",
+    "benchmark_arrays:array",
+]
 SERVED = {"tcp": INLINE, "unix": INLINE, "processes": ["benchmark_workers:tiny", "benchmark_workers:burn"]}
 """Kind of the stack -> its functions, a server and a port each, in this order."""
 
