@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from turbolift.client import Caller, Policy, default_transport, parse_table
-from turbolift.client.batches import Batches, Pace
+from turbolift.client.batches import Batches
+from turbolift.client.pace import Pace
 from turbolift.errors import ConnectError, DecodeError, MaybeExecuted, Overloaded
 from turbolift.wire import JSON, PROBLEM, Problem, deadline_at, trace_of
 from turbolift.wire.batch import BATCH, NOT_BEGUN, join_answers, read_calls

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from turbolift import DeadlineExceeded
 from turbolift.client import aclose, default_caller
-from turbolift.client.batches import Batches, Pace
+from turbolift.client.batches import Batches
+from turbolift.client.pace import Pace
 
 Standing = Callable[..., Any]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from turbolift.client.caller import Caller, PendingCall
 from turbolift.client.metrics import outcome_of
+from turbolift.client.pace import BYTES, Pace
 from turbolift.client.routes import Route
 from turbolift.client.transport import (
     AnswerTooLargeError,
@@ -53,15 +54,6 @@ from turbolift.wire.problem import NOT_RUN, problem_kind
 
 if TYPE_CHECKING:
     from turbolift.contract import Contract
-
-TARGET = 0.004
-"""Seconds of a server's work that a batch should be."""
-
-MOST = 1000
-"""Calls in a batch."""
-
-BYTES = 60 * 1024
-"""Bytes of a batch: so many go in one write, and on a connection that others use too."""
 
 ROW_BYTES = BYTES // 4
 """Bytes from which a call goes alone."""
@@ -103,32 +95,6 @@ class _Sent(NamedTuple):
 def may_batch() -> bool:
     """Return whether calls may share a request now: where they are traced, each has a span of its own, and goes alone."""
     return "opentelemetry.trace" not in sys.modules or tracing.tracer() is None
-
-
-class Pace:
-    """How many calls a batch should have, from how long the server was at those before.
-
-    Attributes: ``size`` (0: not known yet), ``grows`` (the next one will have many more).
-    """
-
-    def __init__(self, size: int = 0) -> None:
-        self.size = size
-        self.grows = False
-        self._bytes_each = 1.0
-
-    def learn(self, count: int, seconds: float, size: int) -> None:
-        """Note that the server took `seconds` for `count` calls, which went, or came, as `size` bytes."""
-        factor = TARGET / max(seconds, 1e-9)
-        wanted = count * min(max(factor, 0.25), 4.0)
-        self._bytes_each += (size / count - self._bytes_each) * 0.5
-        most = min(MOST, BYTES / self._bytes_each)
-        self.size = max(1, int(min(wanted, most)))
-        self.grows = factor >= 4.0 and wanted < most
-
-    def alone(self) -> None:
-        """Note that there is reason to send calls alone, for now."""
-        self.size = 1
-        self.grows = False
 
 
 class Batches:

@@ -8,11 +8,11 @@ import asyncio
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from turbolift.client.lane.state import State, reason_of
+from turbolift.client.lane.state import Feed, State, reason_of
 from turbolift.client.transport import (
     AnswerTooLargeError,
     BrokenError,
@@ -26,8 +26,6 @@ from turbolift.wire.receive import DIRECT, Body, BodyReader
 
 if TYPE_CHECKING:
     import socket
-
-Feed = Callable[[bytes], None]
 
 JOINED = 64 * 1024
 """Requests up to this size are sent in one piece."""

@@ -8,7 +8,8 @@ import asyncio
 import socket
 
 from turbolift.client import tls as secured
-from turbolift.client.lane.connection import Connection, Feed
+from turbolift.client.lane.connection import Connection
+from turbolift.client.lane.state import Feed
 from turbolift.client.transport import NotSentError, Response, Tls
 from turbolift.wire.tls import HANDSHAKE_TIME, SHUTDOWN_TIME
 

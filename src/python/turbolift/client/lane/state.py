@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
+
+Feed = Callable[[bytes], None]
+"""Is told of the pieces of an answer as they come."""
 
 
 class State(Enum):

@@ -111,7 +111,12 @@ async def stream(transport: asyncio.Transport, head: bytes, answer: Answer) -> N
 
 
 def _chunk(piece: Buffer) -> bytes:
-    return b"%x\r\n%b\r\n" % (memoryview(piece).nbytes, bytes(piece))
+    return b"%x\r\n%b\r\n" % (size_of(piece), bytes(piece))
+
+
+def size_of(piece: Buffer) -> int:
+    """Return the bytes of a piece."""
+    return memoryview(piece).nbytes
 
 
 def pieces(head: bytes, body: Sequence[Buffer], size: int) -> list[bytes | bytearray | memoryview]:

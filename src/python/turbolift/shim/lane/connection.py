@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from enum import Enum
 from typing import TYPE_CHECKING, cast
 
-from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces, stream
+from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces, size_of, stream
+from turbolift.shim.lane.state import State
 from turbolift.shim.log import log
 from turbolift.shim.servant import Answer
 from turbolift.wire.frames import JSON
@@ -55,19 +55,6 @@ PROBES = {
     b"GET /readyz HTTP/1.1\r\n": ((200, b"ready\n"), (503, b"draining\n")),
 }
 """How a probe starts -> the answer to it, and the one while draining."""
-
-
-class State(Enum):
-    """What a connection waits for."""
-
-    HEAD = "head"
-    BODY = "body"
-    CALL = "call"
-    WRITE = "write"
-    TURN = "turn"
-    LEAVING = "leaving"
-    OVER = "over"
-
 
 _GOES_ON = CallHead({}, 0)
 """Of the head of a call that was answered already: the connection goes on."""
@@ -342,7 +329,7 @@ class Connection(asyncio.Protocol):
         elif len(body) == 1 and type(body[0]) is bytes and len(body[0]) <= JOINED:
             transport.write(lane.heads.head(answer, len(body[0]), last=last) + body[0])
         else:
-            size = sum(map(_size, body))
+            size = sum(map(size_of, body))
             for piece in pieces(lane.heads.head(answer, size, last=last), body, size):
                 transport.write(piece)
         self._since = lane.now
@@ -457,7 +444,3 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._unsent = self._transport.get_write_buffer_size()
             self._transport.close()
-
-
-def _size(piece: bytes | bytearray | memoryview) -> int:
-    return memoryview(piece).nbytes
