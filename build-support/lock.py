@@ -55,8 +55,22 @@ LOCKS = (
     Lock("build-support/locks/pex-cli.in", "build-support/locks/pex-cli.txt", "3.9"),
     Lock("build-support/locks/image-tool.in", "build-support/locks/image-tool.txt", "3.11"),
     Lock("build-support/locks/deploy-tool.in", "build-support/locks/deploy-tool.txt", "3.11"),
-    Lock("benchmarks/calls/locks/raw.in", "benchmarks/calls/locks/raw.txt", "3.11"),
-    Lock("benchmarks/calls/locks/rpyc.in", "benchmarks/calls/locks/rpyc.txt", "3.11"),
+    *(
+        Lock(f"benchmarks/calls/locks/{peer}.in", f"benchmarks/calls/locks/{peer}.txt", "3.11")
+        for peer in (
+            "bentoml",
+            "celery",
+            "dask",
+            "fastapi",
+            "functions-framework",
+            "grpc",
+            "kubetorch",
+            "pyro5",
+            "raw",
+            "ray",
+            "rpyc",
+        )
+    ),
 )
 
 

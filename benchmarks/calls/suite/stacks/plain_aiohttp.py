@@ -17,8 +17,14 @@ async def answer(request):
     name = request.match_info["name"]
     if name == "raw":
         given["data"] = base64.b64decode(given["data"])
+    if name == "array":
+        import numpy
+
+        given["data"] = numpy.frombuffer(base64.b64decode(given["data"]))
     result = FUNCTIONS[name](**given)
-    if name == "raw":
+    if name == "array":
+        result = result.tobytes()
+    if name in ("raw", "array"):
         result = base64.b64encode(result).decode()
     return web.json_response({"result": result})
 
@@ -28,10 +34,16 @@ async def client(port):
 
         async def call(name, args):
             given = dict(zip(NAMES[name], args, strict=True))
-            if name == "raw":
+            if name == "array":
+                given["data"] = given["data"].tobytes()
+            if name in ("raw", "array"):
                 given["data"] = base64.b64encode(given["data"]).decode()
             async with session.post(f"http://127.0.0.1:{port}/{name}", json=given) as response:
                 result = (await response.json())["result"]
+            if name == "array":
+                import numpy
+
+                return numpy.frombuffer(base64.b64decode(result))
             return base64.b64decode(result) if name == "raw" else result
 
         await drive(call)

@@ -10,13 +10,14 @@ import uvloop
 from benchmarks.calls.suite.driver import drive
 from benchmarks.calls.suite.payloads import FUNCTIONS
 
-HINTS = {"tiny": tuple[int, int], "floats": tuple[list[float]], "raw": tuple[bytes]}
+HINTS = {"tiny": tuple[int, int], "floats": tuple[list[float]], "raw": tuple[bytes], "array": tuple[bytes]}
 NAMES = list(HINTS)
 DECODERS = [msgspec.json.Decoder(hint) for hint in HINTS.values()]
 RESULTS = {
     "tiny": msgspec.json.Decoder(int),
     "floats": msgspec.json.Decoder(float),
     "raw": msgspec.json.Decoder(bytes),
+    "array": msgspec.json.Decoder(bytes),
 }
 ENCODER = msgspec.json.Encoder()
 
@@ -60,6 +61,11 @@ class Server(Frames):
     def frame(self, body):
         kind = body[0]
         args = DECODERS[kind].decode(body[1:])
+        if NAMES[kind] == "array":
+            import numpy
+
+            self.send(ENCODER.encode(FUNCTIONS["array"](numpy.frombuffer(args[0])).tobytes()))
+            return
         self.send(ENCODER.encode(FUNCTIONS[NAMES[kind]](*args)))
 
 
@@ -83,10 +89,16 @@ async def client(port):
         else:
             _, connection = await loop.create_connection(Client, "127.0.0.1", port)
         connection.answer = loop.create_future()
-        connection.send(bytes([NAMES.index(name)]) + ENCODER.encode(args))
+        sent = (args[0].tobytes(),) if name == "array" else args
+        connection.send(bytes([NAMES.index(name)]) + ENCODER.encode(sent))
         body = await connection.answer
         idle.append(connection)
-        return RESULTS[name].decode(body)
+        result = RESULTS[name].decode(body)
+        if name == "array":
+            import numpy
+
+            return numpy.frombuffer(result)
+        return result
 
     await drive(call)
 

@@ -18,6 +18,9 @@ class Service(rpyc.Service):
     def exposed_raw(self, data):
         return FUNCTIONS["raw"](data)
 
+    def exposed_array(self, data):
+        return pickle.dumps(FUNCTIONS["array"](pickle.loads(data)))
+
     def exposed_floats(self, values):
         return FUNCTIONS["floats"](pickle.loads(values))
 
@@ -28,6 +31,8 @@ def connect():
     def call(name, args):
         if name == "floats":
             return root.floats(pickle.dumps(args[0]))
+        if name == "array":
+            return pickle.loads(root.array(pickle.dumps(args[0])))
         return getattr(root, name)(*args)
 
     return call

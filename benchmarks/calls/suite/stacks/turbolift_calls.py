@@ -13,8 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-# The tags are on a module of their own: what is tagged in this repository would be packaged with it.
-TAGGED = """
+# The tags are on modules of their own: what is tagged in this repository would be packaged with it.
+MODULES = {
+    "benchmark_functions": """
 from turbolift import Local, on
 
 loop = dict(workers="loop", timeout=60.0, concurrency=256)
@@ -30,17 +31,49 @@ def floats(values: list[float]) -> float:
 @on(Local(), **loop)
 def raw(data: bytes) -> bytes:
     return data
-"""
-NAMES = ("tiny", "floats", "raw")
+""",
+    "benchmark_arrays": """
+import numpy
+from turbolift import Local, on
+
+@on(Local(), workers="loop", timeout=60.0, concurrency=256)
+def array(data: numpy.ndarray) -> numpy.ndarray:
+    return data * 2.0
+""",
+    "benchmark_workers": """
+import time
+from turbolift import Local, on
+
+@on(Local(), workers="processes", timeout=60.0)
+def tiny(a: int, b: int) -> int:
+    return a + b
+
+@on(Local(), workers="processes", timeout=60.0)
+def burn(seconds: float) -> float:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+    return seconds
+""",
+}
+INLINE = [
+    "benchmark_functions:tiny",
+    "benchmark_functions:floats",
+    "benchmark_functions:raw",
+    "benchmark_arrays:array",
+]
+SERVED = {"tcp": INLINE, "unix": INLINE, "processes": ["benchmark_workers:tiny", "benchmark_workers:burn"]}
+"""Kind of the stack -> its functions, a server and a port each, in this order."""
 
 
 def folder(port):
     path = Path(tempfile.gettempdir()) / f"turbolift-benchmark-{os.getuid()}-{port}"
     path.mkdir(mode=0o700, exist_ok=True)
     # Both sides come here at once, and must never import half a module.
-    beside = path / f"{os.getpid()}.new"
-    beside.write_text(TAGGED)
-    beside.replace(path / "benchmark_functions.py")
+    for name, text in MODULES.items():
+        beside = path / f"{os.getpid()}.new"
+        beside.write_text(text)
+        beside.replace(path / f"{name}.py")
     return path
 
 
@@ -54,7 +87,7 @@ def serve(port, kind):
     """
     path = folder(port)
     children = []
-    for i, name in enumerate(NAMES):
+    for i, identity in enumerate(SERVED[kind]):
         children.append(
             subprocess.Popen(
                 [
@@ -62,7 +95,7 @@ def serve(port, kind):
                     "-m",
                     "turbolift.shim",
                     "--function",
-                    f"benchmark_functions:{name}",
+                    identity,
                     *where(port, kind, i),
                 ],
                 env=environment(path),
@@ -103,23 +136,24 @@ def ready(port, kind, i):
         except OSError:
             pass
         time.sleep(0.002)
-    raise SystemExit(f"the server of {NAMES[i]} does not get ready")
+    raise SystemExit(f"the server of {SERVED[kind][i]} does not get ready")
 
 
 async def client(port, kind):
     path = folder(port)
     sys.path.insert(0, str(path))
-    module = importlib.import_module("benchmark_functions")
-    functions = {name: getattr(module, name) for name in NAMES}
-    routes = {
-        f"benchmark_functions:{name}": {
+    identities = SERVED[kind]
+    functions, numbers, routes = {}, {}, {}
+    for i, identity in enumerate(identities):
+        module, _, name = identity.partition(":")
+        functions[name] = getattr(importlib.import_module(module), name)
+        numbers[name] = i
+        routes[identity] = {
             "version": "0" * 64,
             "endpoint": f"unix://{path / str(i)}" if kind == "unix" else f"http://127.0.0.1:{port + i}",
             "contract": functions[name].contract.digest,
             "timeout": 60.0,
         }
-        for i, name in enumerate(NAMES)
-    }
     table = {"version": 1, "deployment": "d", "platform": "local", "generation": 1, "routes": routes}
     (path / "routes.json").write_text(json.dumps(table))
     os.environ.update(TURBOLIFT="on", TURBOLIFT_ROUTES=str(path / "routes.json"))
@@ -127,14 +161,19 @@ async def client(port, kind):
 
     async def call(name, args):
         if name not in waited:
-            ready(port, kind, NAMES.index(name))
+            if name not in functions:
+                raise NotImplementedError("measured inline alone")
+            ready(port, kind, numbers[name])
             waited.add(name)
         return await functions[name](*args)
 
     # The server side needs none of this to start.
     from benchmarks.calls.suite.driver import drive
 
-    await drive(call)
+    async def many(calls):
+        return await functions["tiny"].map(range(calls), [1] * calls, concurrency=64)
+
+    await drive(call, many)
 
 
 def run(main):
