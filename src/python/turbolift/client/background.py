@@ -21,6 +21,7 @@ class _Background:
         self._loop = asyncio.new_event_loop()
         self._main: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self._ending = False
         self._thread = threading.Thread(target=self._run, name="turbolift-calls", daemon=True)
         self._thread.start()
 
@@ -38,6 +39,8 @@ class _Background:
 
         def finish(task: asyncio.Task[T]) -> None:
             if task.cancelled():
+                if self._ending:
+                    return  # the program ends, and with it the daemon thread that waits: it has nothing to say
                 result.cancel()
                 result.set_running_or_notify_cancel()
                 return
@@ -56,12 +59,15 @@ class _Background:
 
     def close(self) -> None:
         if self._thread.is_alive():
+            self._ending = True
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(5)
 
 
 _lock = threading.Lock()
 _current: _Background | None = None
+# The program ends: calls from handlers that run now find no loop, and no thread can be started for one.
+_over = False
 # A loop that belongs to the parent process is neither used nor closed here, nor collected.
 _abandoned: list[_Background] = []
 
@@ -77,13 +83,17 @@ def _background() -> _Background:
 
 
 def _close() -> None:
+    global _current, _over
+    _over = True
     if _current is not None:
         _current.close()
+        _current = None
 
 
 def _forget() -> None:
     """In a forked child the thread does not exist, and the lock may have been held by it."""
-    global _lock, _current
+    global _lock, _current, _over
+    _over = False
     _lock = threading.Lock()
     if _current is not None:
         _abandoned.append(_current)
@@ -98,6 +108,8 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
 
     What interrupts the waiting (KeyboardInterrupt) cancels the call.
     """
+    if _over:
+        return contextvars.copy_context().run(asyncio.run, coroutine)
     future = _background().submit(coroutine, contextvars.copy_context())
     try:
         return future.result()
