@@ -101,6 +101,51 @@ assert loop.run_until_complete(quick("echo", "b")) == "b"
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_many_threads_and_loops_at_once(run: Run) -> None:
+    """From the very first call on: nothing is made twice, of which one would be forgotten."""
+    done = run(
+        """
+import uvloop
+before = len(os.listdir("/proc/self/fd"))
+wrong = []
+
+async def many(name):
+    words = [f"{name}-{i}" for i in range(60)]
+    if await asyncio.gather(*(quick("echo", word) for word in words)) != words:
+        wrong.append(name)
+    if await quick.map(["echo"] * 60, words) != words:
+        wrong.append(name)
+
+def blocking(name):
+    for i in range(60):
+        if quick.call("echo", f"{name}-{i}") != f"{name}-{i}":
+            wrong.append(name)
+
+def looping(name, run):
+    for _ in range(3):
+        run(many(name))
+
+threads = [threading.Thread(target=blocking, args=(f"t{i}",)) for i in range(4)]
+threads += [threading.Thread(target=looping, args=(f"a{i}", asyncio.run)) for i in range(2)]
+threads += [threading.Thread(target=looping, args=(f"u{i}", uvloop.run)) for i in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not wrong, wrong
+gc.collect()
+from turbolift.client import aclose, run_blocking
+run_blocking(aclose())
+# The background loop has its own three; uvloop keeps two.
+assert len(os.listdir("/proc/self/fd")) <= before + 6, os.listdir("/proc/self/fd")
+print("done")
+""",
+        *STRICT,
+    )
+    assert done.stderr == ""
+    assert (done.returncode, done.stdout) == (0, "done\n")
+
+
 def test_forks_in_the_midst_of_calls(run: Run) -> None:
     done = run(
         """

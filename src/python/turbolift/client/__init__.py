@@ -9,6 +9,7 @@ without one.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Coroutine
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -41,6 +42,7 @@ __all__ = [
 
 T = TypeVar("T")
 
+_lock = threading.Lock()
 _caller: Caller | None = None
 _abandoned: list[Caller] = []
 
@@ -48,11 +50,14 @@ _abandoned: list[Caller] = []
 def default_caller() -> Caller:
     """Return this process's caller. A forked child makes its own: connections cannot be shared."""
     global _caller
-    if _caller is None:
-        _caller = Caller(default_transport())
-        if not _abandoned:
-            os.register_at_fork(after_in_child=_abandon)
-    return _caller
+    found = _caller
+    if found is None:
+        # Of two, the one that is forgotten would leave its connections open.
+        with _lock:
+            found = _caller
+            if found is None:
+                found = _caller = Caller(default_transport())
+    return found
 
 
 def existing_caller() -> Caller | None:
@@ -72,13 +77,17 @@ def default_transport() -> Transport:
 
 
 def _abandon() -> None:
-    global _caller
+    global _caller, _lock
+    _lock = threading.Lock()  # another thread may have held it, which does not exist here
     if _caller is not None:
         _abandoned.append(_caller)
         abandon = getattr(_caller.transport, "abandon", None)
         _caller = None
         if abandon is not None:
             abandon()
+
+
+os.register_at_fork(after_in_child=_abandon)
 
 
 async def call(
