@@ -19,6 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from turbolift.client.routes import MOMENT
 from unit.shim.served_modules import MODULES
 
 
@@ -144,6 +145,7 @@ class Deployment:
         beside = self.path.with_suffix(".new")
         beside.write_text(json.dumps(table))
         beside.replace(self.path)
+        time.sleep(2 * MOMENT)  # whoever calls next looks again
 
     def stop(self) -> None:
         for shim in self.shims:
