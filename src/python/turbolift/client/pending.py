@@ -10,6 +10,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from turbolift.client.budget import WAITING, Budget
 from turbolift.client.log import note_again
 from turbolift.client.policy import INSECURE
 from turbolift.client.routes import Route
@@ -61,6 +62,8 @@ class PendingCall:
     last: Exception | None = None
     tries = 0
     resent = 0
+    # Whether a server has had it: what never left here is no load.
+    reached = False
 
     def __init__(
         self,
@@ -140,6 +143,7 @@ class PendingCall:
                     # Certificates that do not fit seldom mend themselves; a kubelet may show one a moment late.
                     window = min(window, INSECURE)
             except BrokenError as error:
+                self.reached = True
                 self.last = self.maybe(f"the connection to {self.endpoint} broke ({error})")
                 self.resend_or_raise(route)
                 wait, window = 0.0, self.policy.refused
@@ -159,6 +163,7 @@ class PendingCall:
                 answer = self.read(response)
                 if not isinstance(answer, _Again):
                     return answer.value
+                self.reached = True
                 self.last = answer.error
                 if isinstance(answer.error, MaybeExecuted):
                     self.resend_or_raise(route)
@@ -215,7 +220,44 @@ class PendingCall:
         elif self.tries > 1:
             # Two tables that take turns must not make a busy loop.
             await self.sleep(self.policy.first * random.uniform(0.5, 1.0))
+        if self.reached:
+            await self.pay(window)
         return self.moved(route) or route
+
+    async def pay(self, window: float) -> None:
+        """Take one resend out of the function's budget: at once, or when there is something in it again; raises the last
+        error where trying has gone on for long enough.
+        """
+        assert self.last is not None
+        tally, policy = self.caller.tallies[self.function], self.policy
+        budget = tally.budget
+        if budget is None:
+            budget = tally.budget = Budget(policy.share, policy.floor, policy.per_second)
+        if budget.take(tally.begun, tally.in_flight):
+            return
+        tally.held += 1
+        # All errors that a call is sent again after are made here, of one text.
+        tries = f"{self.tries} {'try' if self.tries == 1 else 'tries'}"
+        said = (
+            f"{str(self.last).rstrip('. ')}. It was not sent again, after {tries}: the retry budget of {self.function} is used up ({budget}); "
+            "most of its calls fail or are refused."
+        )
+        self.last.args = (said,)
+        if budget.waiting >= WAITING:
+            raise self.last
+        budget.waiting += 1
+        try:
+            pause = policy.first
+            while True:
+                pause = min(2 * pause, policy.longest)
+                wait = pause * random.uniform(0.5, 1.0)
+                if time.monotonic() + wait - self.started > window:
+                    raise self.last
+                await self.sleep(wait)
+                if budget.take(tally.begun, tally.in_flight):
+                    return
+        finally:
+            budget.waiting -= 1
 
     async def sleep(self, seconds: float) -> None:
         if self.deadline is None:
