@@ -239,8 +239,8 @@ class PendingCall:
         # All errors that a call is sent again after are made here, of one text.
         tries = f"{self.tries} {'try' if self.tries == 1 else 'tries'}"
         said = (
-            f"{str(self.last).rstrip('. ')}. It was not sent again, after {tries}: the retry budget of {self.function} is used up ({budget}); "
-            "most of its calls fail or are refused."
+            f"{str(self.last).rstrip('. ')}. It was not sent again, after {tries}: the retry budget of {self.function} is "
+            f"used up ({budget}); most of its calls fail or are refused."
         )
         self.last.args = (said,)
         if budget.waiting >= WAITING:
