@@ -250,7 +250,7 @@ class Batches:
             if response.status != 200 or response.headers.get("Content-Type") != BATCH:
                 await self._not_a_batch(response, answers)
                 return [], deadline, rest
-            return await answers.whole(response.body), deadline, rest
+            return await answers.whole(response.body), deadline, rest  # type: ignore[arg-type]
         finally:
             answers.cancel()
             # What was handed back, or cancelled, is no call that ended here.

@@ -21,7 +21,6 @@ from turbolift.client.routes import SOURCE, Route, RouteTable
 from turbolift.client.transport import (
     AnswerTooLargeError,
     BrokenError,
-    Buffer,
     InsecureError,
     LateError,
     NotSentError,
@@ -59,6 +58,7 @@ from turbolift.wire import (
     tracing,
     write_deadline,
 )
+from turbolift.wire.frames import Buffer, Frames
 from turbolift.wire.problem import NOT_RUN, problem_kind
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Caller:
                     known = error
                 else:
                     if response.status == 200 and response.headers.get("Content-Type") == JSON:
-                        found = contract.quick.result(response.body)
+                        found = contract.quick.result(response.body)  # type: ignore[arg-type]
                         if found is not None:
                             return found[0]
             call = PendingCall(
@@ -296,7 +296,7 @@ class PendingCall:
                 ) from None
             else:
                 if response.status == 200 and response.headers.get("Content-Type") == JSON:
-                    found = self.contract.quick.result(response.body)
+                    found = self.contract.quick.result(response.body)  # type: ignore[arg-type]
                     if found is not None:
                         return found[0]
                 answer = self.read(response)
@@ -417,7 +417,8 @@ class PendingCall:
         ) from self.last
 
     def not_turbolift(self, response: Response) -> NoReturn:
-        excerpt = response.body[:200].decode("utf-8", "replace")
+        body = response.body
+        excerpt = (body.text if isinstance(body, Frames) else body)[:200].decode("utf-8", "replace")
         raise WireError(
             f"{self.function}: {self.endpoint} answered with status {response.status} and "
             f"{response.headers.get('Content-Type', 'no content type')!r}, which is not turbolift's: "

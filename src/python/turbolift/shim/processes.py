@@ -18,8 +18,7 @@ from contextlib import suppress
 
 from turbolift.shim.log import log
 from turbolift.shim.metrics import Metrics
-from turbolift.shim.runners import Buffer
-from turbolift.shim.servant import Answer, problem_answer
+from turbolift.shim.servant import Answer, Received, problem_answer
 from turbolift.shim.workerproc import HEAD, pack_request, unpack_answer
 from turbolift.wire import Problem
 
@@ -75,7 +74,7 @@ class ProcessRunner:
         self._keep(self._listen())
         await asyncio.gather(*(self._spawn() for _ in range(self._count)))
 
-    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
         """Run one call in a worker of its own."""
         try:
             worker = await self._take()
@@ -101,7 +100,7 @@ class ProcessRunner:
             await asyncio.to_thread(os.waitpid, self._zygote, 0)
         return True
 
-    async def _ask(self, worker: _Worker, content_type: str, body: Buffer) -> Answer:
+    async def _ask(self, worker: _Worker, content_type: str, body: Received) -> Answer:
         try:
             worker.writer.writelines(pack_request(content_type, body))
             await worker.writer.drain()

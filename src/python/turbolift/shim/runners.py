@@ -11,9 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Protocol
 
-from turbolift.shim.servant import Answer, Servant
-
-Buffer = bytes | bytearray | memoryview
+from turbolift.shim.servant import Answer, Received, Servant
 
 
 class Runner(Protocol):
@@ -28,7 +26,7 @@ class Runner(Protocol):
         """Get ready, within the running loop."""
         ...
 
-    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
         """Run one call. `release` is called once, when its slot is really free, which may be after a
         cancellation.
         """
@@ -53,7 +51,7 @@ class LoopRunner:
     async def start(self) -> None:
         """Nothing to prepare."""
 
-    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
         """Run in this task; cancelling it cancels the function."""
         try:
             if self._is_async:
@@ -80,7 +78,7 @@ class ThreadRunner:
     async def start(self) -> None:
         """Threads start with the first calls."""
 
-    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
         """Run in a thread, in a copy of this context (the deadline and the trace)."""
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()

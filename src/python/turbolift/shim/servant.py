@@ -18,8 +18,10 @@ from turbolift.errors import DecodeError, EncodeError
 from turbolift.shim.load import Served
 from turbolift.shim.purity import pure_call
 from turbolift.wire import JSON, PROBLEM, Problem, decode_body, encode_body, encode_exception
+from turbolift.wire.frames import Buffer, Frames
 
-Buffer = bytes | bytearray | memoryview
+Received = Buffer | Frames
+"""The body of a call: as it was sent, or taken apart as it came in."""
 
 
 class More(Protocol):
@@ -66,7 +68,7 @@ class Servant:
         self.fn = served.function.__wrapped__
         self.pure = served.function.options.pure
 
-    def run(self, content_type: str, body: Buffer) -> Answer:
+    def run(self, content_type: str, body: Received) -> Answer:
         """Run a plain function here, on this thread."""
         given = self._arguments(content_type, body)
         if isinstance(given, Answer):
@@ -82,7 +84,7 @@ class Servant:
             return self._raised(error)
         return self._result(result)
 
-    async def run_async(self, content_type: str, body: Buffer) -> Answer:
+    async def run_async(self, content_type: str, body: Received) -> Answer:
         """Run an async function here, in this task."""
         given = self._arguments(content_type, body)
         if isinstance(given, Answer):
@@ -100,8 +102,10 @@ class Servant:
             return self._raised(error)
         return self._result(result)
 
-    def _arguments(self, content_type: str, body: Buffer) -> tuple[tuple[Any, ...], dict[str, Any]] | Answer:
-        if content_type == JSON and not isinstance(body, memoryview):
+    def _arguments(
+        self, content_type: str, body: Received
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | Answer:
+        if content_type == JSON and not isinstance(body, (memoryview, Frames)):
             quick = self._quick.arguments(body)
             if quick is not None:
                 return (), quick

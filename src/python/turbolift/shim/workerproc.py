@@ -28,22 +28,22 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from turbolift.shim.servant import Answer, Servant
+from turbolift.shim.servant import Answer, Received, Servant
 from turbolift.wire import current_deadline, current_trace, deadline_at
+from turbolift.wire.frames import Buffer, Frames
 from turbolift.wire.tracing import worker_trace
 
 HEAD = struct.Struct(">IQ")
 """Before each message on a worker's socket: the length of its JSON head, the length of its body."""
 
-Buffer = bytes | bytearray | memoryview
 
-
-def pack_request(content_type: str, body: Buffer) -> list[Buffer]:
+def pack_request(content_type: str, body: Received) -> list[Buffer]:
     """Return the pieces of a request to a worker: it inherits the deadline and the trace of this context."""
     deadline = current_deadline()
     left = None if deadline is None else deadline - time.monotonic()
     head = json.dumps([content_type, left, current_trace()]).encode()
-    return [HEAD.pack(len(head), len(body)), head, body]
+    pieces = body.pieces() if isinstance(body, Frames) else [body]
+    return [HEAD.pack(len(head), len(body)), head, *pieces]
 
 
 def unpack_answer(head: bytes, body: bytes) -> Answer:
