@@ -306,6 +306,23 @@ def test_an_idle_connection_is_closed_and_a_slow_one_that_goes_on_is_not(served:
 
 
 @pytest.mark.usefixtures("quick_times")
+def test_the_first_connection_after_a_long_silence_has_all_its_time(served: Any) -> None:
+    async def main() -> None:
+        async with serving(idle=1.0) as (found, digest):
+            reader, writer = await connect(found)
+            writer.close()
+            while found.connections or found._ticking is not None:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(1.1)
+            reader, writer = await connect(found)
+            writer.write(request("x", contract=digest))
+            assert [body for _, body in await answers(reader, 1)] == [b'{"result":"x"}']
+            writer.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("quick_times")
 def test_a_peer_that_takes_nothing_is_let_go(served: Any) -> None:
     async def main() -> None:
         async with serving() as (found, digest):

@@ -12,9 +12,10 @@ from math import inf
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from turbolift.client.caller import Caller, PendingCall
+from turbolift.client.caller import Caller
 from turbolift.client.metrics import outcome_of
 from turbolift.client.pace import BYTES, Pace
+from turbolift.client.pending import PendingCall
 from turbolift.client.routes import Route
 from turbolift.client.transport import (
     AnswerTooLargeError,

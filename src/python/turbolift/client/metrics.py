@@ -28,6 +28,7 @@ from turbolift.errors import (
 from turbolift.wire.times import BUCKETS, Times
 
 if TYPE_CHECKING:
+    from turbolift.client.budget import Budget
     from turbolift.client.caller import Caller
 
 # The first that fits names the outcome.
@@ -59,17 +60,20 @@ def outcome_of(error: BaseException) -> str:
 
 
 class Tally:
-    """The calls of one function. Attributes: ``outcomes`` (label -> count), ``in_flight``, ``resent``, ``times``.
+    """The calls of one function. Attributes: ``outcomes`` (label -> count), ``in_flight``, ``resent``, ``held`` (that found
+    the retry budget used up), ``times``.
 
     Calls come from many threads. Each change is one addition, within which CPython changes no thread.
     """
 
-    __slots__ = ("_counts", "in_flight", "outcomes", "resent", "times")
+    __slots__ = ("_counts", "budget", "held", "in_flight", "outcomes", "resent", "times")
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {"ok": 0}
         self.in_flight = 0
         self.resent = 0
+        self.held = 0
+        self.budget: Budget | None = None
         self.times = Times()
         self._counts = self.times.counts
 
@@ -82,6 +86,11 @@ class Tally:
         # As Times.add, without a call of it: this is part of each call.
         self._counts[bisect_left(BUCKETS, seconds)] += 1
         self.times.total += seconds
+
+    @property
+    def begun(self) -> int:
+        """All calls, those in flight included."""
+        return sum(self.outcomes.values()) + self.in_flight
 
 
 class Collector:
@@ -115,13 +124,19 @@ class Collector:
         resent = CounterMetricFamily(
             "turbolift_client_resends", "Tries of calls beyond their first.", labels=["function"]
         )
+        held = CounterMetricFamily(
+            "turbolift_client_budget_used_up",
+            "Calls to be sent again that found the retry budget used up.",
+            labels=["function"],
+        )
         for function, tally in sorted(tallies.items()):
             for outcome, count in sorted(tally.outcomes.items()):
                 calls.add_metric([function, outcome], count)
             seconds.add_metric([function], tally.times.buckets(), tally.times.total)
             flying.add_metric([function], tally.in_flight)
             resent.add_metric([function], tally.resent)
-        yield from (calls, seconds, flying, resent)
+            held.add_metric([function], tally.held)
+        yield from (calls, seconds, flying, resent, held)
         opened = GaugeMetricFamily(
             "turbolift_client_connections", "Open connections, by endpoint.", labels=["endpoint"]
         )

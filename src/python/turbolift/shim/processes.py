@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from turbolift.shim.log import log
 from turbolift.shim.metrics import Metrics
-from turbolift.shim.servant import Answer, Received, problem_answer
+from turbolift.shim.servant import POD, Answer, Received, problem_answer
 from turbolift.shim.workerproc import HEAD, pack_request, unpack_answer
 from turbolift.wire import Problem
 
@@ -109,10 +109,7 @@ class ProcessRunner:
             return unpack_answer(head, await worker.reader.readexactly(body_size))
         except (OSError, asyncio.IncompleteReadError):
             worker.kill()
-            how = _how(await asyncio.shield(worker.ended))
-            return problem_answer(
-                Problem("worker-died", f"the worker process {worker.pid} {how} during the call")
-            )
+            return problem_answer(_died(worker.pid, await asyncio.shield(worker.ended)))
 
     async def _take(self) -> _Worker:
         while self._idle:
@@ -200,12 +197,41 @@ class ProcessRunner:
         task.add_done_callback(self._tasks.discard)
 
 
+_CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGSYS", "SIGTRAP"})
+
+
+def _died(pid: int, status: int) -> Problem:
+    """Return what is said of a worker that ended in the midst of a call."""
+    name = _signal(status)
+    facts: dict[str, object] = {"pod": POD, "pid": pid}
+    if not name:
+        facts["exit"] = os.waitstatus_to_exitcode(status)
+        advice = "it called os._exit, or a library did: the function must raise or return instead"
+    else:
+        facts["signal"] = name
+        advice = (
+            "native code crashed; the server's log has the stack of Python" if name in _CRASHES
+            else "the kernel does that where memory runs out: see the option memory" if name == "SIGKILL"
+            else "somebody sent it that signal"
+        )  # fmt: skip
+    return Problem(
+        "worker-died", f"the worker process {pid} on {POD} {_how(status)} during the call ({advice})", facts
+    )
+
+
+def _signal(status: int) -> str:
+    """Return the name of the signal that ended a process; empty where it ended by itself."""
+    if not os.WIFSIGNALED(status):
+        return ""
+    number = os.WTERMSIG(status)
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def _how(status: int) -> str:
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        try:
-            name = signal.Signals(number).name
-        except ValueError:
-            name = f"signal {number}"
-        return f"was killed by {name}" + (" (out of memory?)" if number == signal.SIGKILL else "")
+    name = _signal(status)
+    if name:
+        return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
     return f"exited with status {os.waitstatus_to_exitcode(status)}"

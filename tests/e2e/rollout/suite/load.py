@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import itertools
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
+
+from load.callers import Callers
 
 STREAMS = ("steady", "once")
 """``shop.steady:steady`` is declared idempotent, ``shop.once:once`` is not."""
@@ -67,51 +66,6 @@ class CollectorSink:
         return count
 
 
-class Load:
-    """`in_flight` callers of one origin."""
-
-    def __init__(self, origin: str, sink: FileSink | CollectorSink) -> None:
-        self._origin = origin
-        self._sink = sink
-        self._functions: dict[str, Callable[[str, int], Awaitable[int]]] = {
-            stream: getattr(importlib.import_module(f"shop.{stream}"), stream) for stream in STREAMS
-        }
-        # A second load from the same origin must not repeat the names of calls.
-        self._run = f"{origin}-{os.getpid()}-{time.time_ns():x}"
-        self._ending = asyncio.Event()
-        self.calls = 0
-
-    def end(self) -> None:
-        """Begin no more calls."""
-        self._ending.set()
-
-    async def run(self, in_flight: int) -> None:
-        """Call until `end`, and until the last call has ended."""
-        async with asyncio.TaskGroup() as group:
-            for number in range(in_flight):
-                group.create_task(self._caller(number, STREAMS[number % len(STREAMS)]))
-
-    async def _caller(self, number: int, stream: str) -> None:
-        function = self._functions[stream]
-        for turn in itertools.count(1):
-            if self._ending.is_set():
-                return
-            call = f"{self._run}-{number}-{turn}"
-            fact: dict[str, Any] = {"ended": call, "origin": self._origin, "stream": stream, "n": turn}
-            fact["begin"] = time.time()
-            try:
-                fact["value"] = await function(call, turn)
-                fact["outcome"] = "result"
-            except Exception as error:
-                fact["outcome"] = type(error).__name__
-                fact["detail"] = str(error)
-            fact["end"] = time.time()
-            self.calls += 1
-            self._sink.write(fact)
-            if fact["outcome"] != "result":
-                await asyncio.sleep(0.02)
-
-
 async def main(origin: str, in_flight: int, where: str) -> None:
     """Run the program."""
     sink: FileSink | CollectorSink
@@ -120,12 +74,11 @@ async def main(origin: str, in_flight: int, where: str) -> None:
     else:
         host, _, port = where.partition(":")
         sink = CollectorSink(*await asyncio.open_connection(host, int(port)))
-    load = Load(origin, sink)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, load.end)
+    functions = {stream: getattr(importlib.import_module(f"shop.{stream}"), stream) for stream in STREAMS}
+    callers = Callers(origin, functions, lambda fact: sink.write({**fact, "origin": origin}), time.time)
     sink.write({"origin": origin, "pid": os.getpid()})
-    await load.run(in_flight)
-    sink.write({"origin": origin, "done": load.calls})
+    await callers.run(in_flight)
+    sink.write({"origin": origin, "done": callers.calls})
     await sink.close()
 
 

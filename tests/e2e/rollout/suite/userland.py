@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 from e2e.rollout.suite.collector import PORT
 from e2e.rollout.suite.load import STREAMS
+from load import callers
 
 COLLECTOR = "rollout-collector"
 """The name of the collector's Service."""
@@ -66,4 +68,6 @@ def programs(found: dict[str, dict[str, str]]) -> dict[str, str]:
     sources = {name: text for one in found.values() for name, text in one.items()}
     for name in ("load.py", "collector.py"):
         sources[f"shop/{name}"] = (here / name).read_text("utf-8")
+    sources["load/__init__.py"] = ""
+    sources["load/callers.py"] = inspect.getsource(callers)
     return sources

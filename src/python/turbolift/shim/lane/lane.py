@@ -65,10 +65,11 @@ class Lane:
         )
 
     def add(self, connection: Connection) -> None:
-        """Note a new connection."""
-        self.connections.add(connection)
+        """Note a new connection. Its time begins now: while there was none, nobody has looked at the clock."""
         if self._ticking is None:
-            self._tick()
+            self._see_time()
+            self._ticking = self.loop.call_later(TICK, self._tick)
+        self.connections.add(connection)
 
     def leave(self, connection: Connection) -> None:
         """Have `connection` handed over as soon as the app is there."""
@@ -90,11 +91,14 @@ class Lane:
             self._leaving.clear()
             self._loading = None
 
-    def _tick(self) -> None:
-        self.now = now = self.loop.time()
+    def _see_time(self) -> None:
+        self.now = self.loop.time()
         self.heads.tick()
+
+    def _tick(self) -> None:
+        self._see_time()
         for connection in list(self.connections):
-            connection.look(now)
+            connection.look(self.now)
         # A server that nobody talks to sleeps.
         self._ticking = self.loop.call_later(TICK, self._tick) if self.connections else None
 
