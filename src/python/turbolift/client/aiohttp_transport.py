@@ -27,6 +27,7 @@ from turbolift.client.transport import (
     Response,
     Tls,
 )
+from turbolift.wire.codings import kind_of
 from turbolift.wire.frames import Buffer
 from turbolift.wire.receive import body_of
 
@@ -228,7 +229,7 @@ async def _read(
         response.close()
         raise AnswerTooLargeError(limit, size)
     if size is not None and size > _CHUNK:
-        body = body_of(response.headers.get("Content-Type"), size)
+        body = body_of(kind_of(response.headers), size)
         async for chunk in response.content.iter_any():
             body.put(chunk)
         return body.whole()

@@ -74,11 +74,14 @@ class Caller:
         *,
         timeout: float | EllipsisType | None = ...,
         idempotent: bool | None = None,
+        compress: bool | str = False,
+        max_answer: int | None = None,
     ) -> Any:
         """Call `function` (an identity) and return its result, or raise what it raised.
 
         `timeout` (seconds; None for none) and `idempotent` override the route's. A deadline inherited from
-        the call that is being served here always holds.
+        the call that is being served here always holds. `compress`: large bodies, by the best coding or a named one;
+        `max_answer`: bytes, else the policy's.
         """
         try:
             tally = self.tallies[function]
@@ -111,6 +114,8 @@ class Caller:
                 payload = contract.encode_args(contract.bind(args, kwargs))
                 content_type, body = encode_body({"args": payload.json}, payload.parts)
                 size = sum(map(_size, body))
+            transport = self.transport if not compress else self._compressed(compress)
+            most = self.policy.max_answer if max_answer is None else max_answer
             lines = (
                 f"{more}Content-Type: {content_type}\r\n{CONTRACT}: {contract.digest}\r\n{TRACEPARENT}: {trace}\r\n"
                 f"{IDEMPOTENCY_KEY}: {key}\r\n{DEADLINE}: "
@@ -122,10 +127,10 @@ class Caller:
                 left = None if deadline is None else deadline - started
                 request = Request(path_of(function), f"{lines}{write_deadline(left)}\r\n", body, size)
                 try:
-                    known = response = await self.transport.send(
+                    known = response = await transport.send(
                         route.endpoint,
                         request,
-                        max_answer=self.policy.max_answer,
+                        max_answer=most,
                         deadline=deadline,
                         tls=route.tls,
                     )
@@ -139,6 +144,7 @@ class Caller:
             call = PendingCall(
                 self, function, contract, lines, body, size, deadline, seconds, idempotent, started, key
             )
+            call.transport, call.max_answer = transport, most
             if known is None and deadline is not None and deadline <= started:
                 call.too_late("its deadline had passed before it was sent")
             return await call.run(route, known)
@@ -155,6 +161,11 @@ class Caller:
                 span.__exit__(None, None, None)
             if LOGGER.isEnabledFor(DEBUG):
                 note_end(function, outcome, spent, key, trace)
+
+    def _compressed(self, how: bool | str) -> Transport:
+        from turbolift.client.compressed import CompressedTransport
+
+        return CompressedTransport(self.transport, how)
 
     def tally(self, function: str) -> Tally:
         """Return where calls of `function` are counted."""

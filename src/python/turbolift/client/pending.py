@@ -82,6 +82,7 @@ class PendingCall:
         self.key = key
         self.caller = caller
         self.transport = caller.transport
+        self.max_answer = caller.policy.max_answer
         self.tables = caller.tables
         self.policy = caller.policy
         self.function = function
@@ -126,7 +127,7 @@ class PendingCall:
                     response = await self.transport.send(
                         route.endpoint,
                         request,
-                        max_answer=self.policy.max_answer,
+                        max_answer=self.max_answer,
                         deadline=deadline,
                         tls=route.tls,
                     )
@@ -149,7 +150,8 @@ class PendingCall:
                 wait, window = 0.0, self.policy.refused
             except AnswerTooLargeError as error:
                 raise PayloadTooLarge(
-                    f"{self.function}: the answer of {self.endpoint} is larger than the limit of {error.limit} bytes",
+                    f"{self.function}: the answer of {self.endpoint} is larger than the limit of {error.limit} bytes; "
+                    "with_options(max_answer=...) raises it",
                     function=self.function,
                     endpoint=self.endpoint,
                     size=error.size,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from turbolift.shim.batches import Batches
+from turbolift.shim.codings import is_coded, packed, unpacked
 from turbolift.shim.gate import DrainingError, FullError, Gate
 from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
@@ -83,6 +84,8 @@ class Dispatcher:
 
         None: nothing was done, ``dispatch`` it.
         """
+        if is_coded(headers):
+            return None
         if headers.get("Content-Type") == BATCH and not isinstance(body, Frames):
             answer = self._batches.at_once(headers, body)
             return None if answer is None else self._completed(answer)
@@ -171,7 +174,14 @@ class Dispatcher:
             self.metrics.observe(outcome, seconds)
             if outcome != "ok" or LOGGER.isEnabledFor(logging.DEBUG):
                 self._note(outcome, seconds, headers.get(IDEMPOTENCY_KEY), headers.get(TRACEPARENT))
-        return self._completed(answer)
+        answer = self._completed(answer)
+        if not is_coded(headers):
+            return answer
+        self.gate.hold()
+        try:
+            return await packed(headers, answer)
+        finally:
+            self.gate.leave()
 
     def _note(self, outcome: str, seconds: float, key: str | None, trace: str | None) -> None:
         log(
@@ -205,10 +215,25 @@ class Dispatcher:
             deadline = self._deadline(headers, started)
         except ValueError as error:
             return problem_answer(Problem("malformed", str(error)))
+        if is_coded(headers):
+            opened = await self._unpacked(headers, body, deadline)
+            if isinstance(opened, Answer):
+                return opened
+            body = opened
         key = headers.get(IDEMPOTENCY_KEY)
         if self._memory is None or key is None:
             return await self._run(headers, body, started, deadline)
         return await self._remembered(self._memory, _bytes(key), headers, body, started, deadline)
+
+    async def _unpacked(
+        self, headers: Mapping[str, str], body: Received, deadline: float | None
+    ) -> Received | Answer:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - started):
+                return await unpacked(headers, body, self.max_payload)
+        except TimeoutError:
+            return _late(started)
 
     async def _remembered(
         self,

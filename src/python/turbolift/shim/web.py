@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 from turbolift.shim.lane.limits import BODY_RATE, BODY_TIME
 from turbolift.shim.listen import BACKLOG
 from turbolift.shim.openapi import openapi
+from turbolift.wire.codings import kind_of
 from turbolift.wire.headers import PREFIX
 from turbolift.wire.receive import body_of
 
@@ -40,6 +41,8 @@ class App:
             access_log=None,
             keepalive_timeout=idle,
             handler_cancellation=True,
+            # What is compressed is unpacked by the dispatcher, within the function's limit.
+            auto_decompress=False,
             shutdown_timeout=patience,
         )
         self._probing: web.AppRunner | None = None
@@ -149,7 +152,7 @@ async def _read(request: web.Request, limit: int) -> bytes | bytearray | Frames 
     """
     started = asyncio.get_running_loop().time()
     size = request.content_length
-    kind = request.headers.get(hdrs.CONTENT_TYPE)
+    kind = kind_of(request.headers)
     # What no size is said of (chunked) is taken as it comes, up to the limit.
     body = body_of(kind, limit, known=False) if size is None else body_of(kind, size)
     got = 0

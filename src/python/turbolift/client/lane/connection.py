@@ -21,6 +21,7 @@ from turbolift.client.transport import (
     NotSentError,
     Response,
 )
+from turbolift.wire.codings import kind_of
 from turbolift.wire.frames import Buffer, Frames
 from turbolift.wire.http1 import HEAD_LIMIT, AnswerHead, BadAnswerError, Chunks
 from turbolift.wire.receive import DIRECT, Body, BodyReader, body_of
@@ -353,7 +354,7 @@ class Connection(asyncio.Protocol):
         if got > size:
             self._finish(rest[:size])
             return rest[size:]
-        self._body = body_of(head.headers.get("Content-Type"), size, rest)
+        self._body = body_of(kind_of(head.headers), size, rest)
         self._state = State.BODY
         if size - got >= DIRECT and self._transport is not None:
             self._transport.set_protocol(BodyReader(self, self._transport, self._body))

@@ -24,6 +24,7 @@ from turbolift.shim.lane.probes import probe
 from turbolift.shim.lane.state import State
 from turbolift.shim.log import log
 from turbolift.shim.servant import Answer
+from turbolift.wire.codings import kind_of
 from turbolift.wire.frames import JSON, Buffer, Frames
 from turbolift.wire.http1 import (
     HEAD_LIMIT,
@@ -236,7 +237,7 @@ class Connection(asyncio.Protocol):
         if head.expects:
             self._transport.write(CONTINUE)
         self._head = head
-        self._body = body = body_of(head.headers.get("Content-Type"), head.size, first)
+        self._body = body = body_of(kind_of(head.headers), head.size, first)
         self._state = State.BODY
         self._since = self._lane.now
         if head.size - len(first) >= DIRECT:
