@@ -5,78 +5,23 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import random
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
 from turbolift import DeadlineExceeded, MaybeExecuted, PayloadTooLarge
-from turbolift.client.aiohttp_transport import AiohttpTransport
-from turbolift.client.caller import Caller
-from turbolift.client.lane.transport import LaneTransport
 from turbolift.client.policy import Policy
-from turbolift.client.routes import Route, RouteTable
-from unit.shim.conftest import Shim, http_get
-
-WAYS = ("lane", "aiohttp")
-TRANSPORTS = {"lane": LaneTransport, "aiohttp": AiohttpTransport}
+from unit.shim.callers import WAYS, Calls
+from unit.shim.conftest import http_get
 
 KILO = 1024
 MEGA = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def large(modules: Path) -> Any:
-    return importlib.import_module("served_large")
-
-
-@pytest.fixture(scope="module")
-def shims(modules: Path) -> Iterator[Callable[[str, str], Shim]]:
-    """Return a function that gives a server of a function of served_large, which the tests share, and a way."""
-    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
-        there: dict[tuple[str, str], Shim] = {}
-
-        def get(name: str, way: str) -> Shim:
-            if (name, way) not in there:
-                place = Path(folder) / f"{name}-{way}"
-                place.mkdir()
-                there[name, way] = Shim(place, f"served_large:{name}", TURBOLIFT_HTTP=way)
-                there[name, way].wait_until()
-            return there[name, way]
-
-        try:
-            yield get
-        finally:
-            for shim in there.values():
-                shim.process.kill()
-                shim.process.wait()
-
-
-class Calls:
-    """A caller of one function at one endpoint. For ``async with``."""
-
-    def __init__(self, function: Any, endpoint: str, way: str, *, policy: Policy | None = None) -> None:
-        self._function = function
-        contract = function.contract.digest
-        route = Route(endpoint=endpoint, version="0" * 64, contract=contract, timeout=None, idempotent=False)
-        table = RouteTable("t", "local", 1, {function.identity: route}, "a test")
-        self._caller = Caller(TRANSPORTS[way](), lambda: table, policy)
-
-    async def __aenter__(self) -> Calls:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._caller.transport.aclose()
-
-    async def __call__(self, *args: Any, **options: Any) -> Any:
-        return await self._caller.call(self._function.identity, self._function.contract, args, {}, **options)
 
 
 def parts_of(sizes: list[int]) -> list[bytes]:
