@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import socket
 import tempfile
@@ -15,7 +16,7 @@ from typing import Any
 import numpy
 import pytest
 
-from turbolift import DeadlineExceeded, MaybeExecuted, PayloadTooLarge
+from turbolift import DeadlineExceeded, EncodeError, MaybeExecuted, PayloadTooLarge
 from turbolift.client.policy import Policy
 from unit.shim.callers import WAYS, Calls
 from unit.shim.conftest import http_get
@@ -72,6 +73,32 @@ def test_arrays(large: Any, shims: Any, client: str, server: str) -> None:
                 assert found.flags.f_contiguous == values.flags.f_contiguous
                 assert found.flags.writeable
                 assert found.flags.aligned
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("server", WAYS)
+@pytest.mark.parametrize("client", WAYS)
+def test_long_lists_and_large_text(large: Any, shims: Any, client: str, server: str) -> None:
+    rnd = random.Random(5)
+    values = [rnd.random() for _ in range(200_000)]
+    rows = [{"a": [i] * 500, "b": []} for i in range(2_000)]
+
+    async def main() -> None:
+        async with Calls(large.floats, shims("floats", server).endpoint, client) as call:
+            for given in (values, [*values, 1, -0.0, 1e-320], [*values, math.inf], [*values, True]):
+                found = await call(given, ["ab"])
+                assert found == given[::-1]
+                assert [*map(type, found)] == [*map(type, given[::-1])]
+            task = asyncio.ensure_future(call(values))
+            await asyncio.sleep(0)
+            before, values[:] = [*values], [0.0]
+            # The callee has what was there at the call.
+            assert await task == before[::-1]
+            with pytest.raises(EncodeError, match=r"values\[100000\]"):
+                await call([*before[:100_000], "x"])
+        async with Calls(large.rows, shims("rows", server).endpoint, client) as call:
+            assert await call(rows) == rows[::-1]
 
     asyncio.run(main())
 

@@ -42,6 +42,7 @@ from turbolift.wire import (
     tracing,
     write_deadline,
 )
+from turbolift.wire.aside import LARGE, aside
 from turbolift.wire.frames import Buffer
 
 if TYPE_CHECKING:
@@ -106,10 +107,17 @@ class Caller:
                 own = time.monotonic() + seconds
                 deadline = own if deadline is None else min(own, deadline)
             body: list[Buffer]
-            text = contract.quick.call(args, kwargs)
+            quick = contract.quick
+            pieces = None
+            if quick.has_lists and quick.is_heavy(args, kwargs):
+                pieces = await aside(quick.later(args, kwargs))
+            text = quick.call(args, kwargs) if pieces is None else None
             if text is not None:
                 content_type, size = JSON, len(text)
                 body = [text]
+            elif pieces is not None:
+                content_type, size = JSON, sum(map(len, pieces))
+                body = [*pieces]
             else:
                 payload = contract.encode_args(contract.bind(args, kwargs))
                 content_type, body = encode_body({"args": payload.json}, payload.parts)
@@ -137,8 +145,12 @@ class Caller:
                 except (LateError, NotSentError, BrokenError, AnswerTooLargeError) as error:
                     known = error
                 else:
-                    if response.status == 200 and response.headers.get("Content-Type") == JSON:
-                        found = contract.quick.result(response.body)  # type: ignore[arg-type]
+                    if (
+                        response.status == 200
+                        and response.headers.get("Content-Type") == JSON
+                        and len(response.body) < LARGE
+                    ):
+                        found = quick.result(response.body)  # type: ignore[arg-type]
                         if found is not None:
                             return found[0]
             call = PendingCall(

@@ -45,6 +45,7 @@ from turbolift.wire import (
     tracing,
     write_deadline,
 )
+from turbolift.wire.aside import LARGE, aside
 from turbolift.wire.frames import Buffer, Frames
 from turbolift.wire.problem import NOT_RUN, problem_kind
 
@@ -158,11 +159,10 @@ class PendingCall:
                     limit=error.limit,
                 ) from None
             else:
-                if response.status == 200 and response.headers.get("Content-Type") == JSON:
-                    found = self.contract.quick.result(response.body)  # type: ignore[arg-type]
-                    if found is not None:
-                        return found[0]
-                answer = self.read(response)
+                if len(response.body) < LARGE:
+                    answer = self.read(response)
+                else:
+                    answer = await self.read_aside(response)
                 if not isinstance(answer, _Again):
                     return answer.value
                 self.reached = True
@@ -181,7 +181,23 @@ class PendingCall:
         tracing.note_resend(self.last)
         note_again(self.function, self.tries, self.key, self.last)
 
+    async def read_aside(self, response: Response) -> _Value | _Again:
+        """Read a large answer; the loop goes on meanwhile."""
+        deadline = self.deadline
+        scope = asyncio.timeout(None if deadline is None else deadline - time.monotonic())
+        try:
+            async with scope:
+                return await aside(self.read, response)
+        except TimeoutError:
+            if not scope.expired():
+                raise  # what the function raised
+            self.too_late(None)
+
     def read(self, response: Response) -> _Value | _Again:
+        if response.status == 200 and response.headers.get("Content-Type") == JSON:
+            found = self.contract.quick.result(response.body)  # type: ignore[arg-type]
+            if found is not None:
+                return _Value(found[0])
         content_type = response.headers.get("Content-Type", "")
         if response.status == 200:
             tree, parts = self.decode(content_type, response)
@@ -319,7 +335,7 @@ class PendingCall:
 
     def not_turbolift(self, response: Response) -> NoReturn:
         body = response.body
-        excerpt = (body.text if isinstance(body, Frames) else body)[:200].decode("utf-8", "replace")
+        excerpt = (body.text or b"" if isinstance(body, Frames) else body)[:200].decode("utf-8", "replace")
         raise WireError(
             f"{self.function}: {self.endpoint} answered with status {response.status} and "
             f"{response.headers.get('Content-Type', 'no content type')!r}, which is not turbolift's: "

@@ -33,6 +33,7 @@ from turbolift.wire import (
     trace_of,
     tracing,
 )
+from turbolift.wire.aside import LARGE
 from turbolift.wire.batch import BATCH
 from turbolift.wire.context import serving
 from turbolift.wire.frames import Frames
@@ -84,7 +85,7 @@ class Dispatcher:
 
         None: nothing was done, ``dispatch`` it.
         """
-        if is_coded(headers):
+        if is_coded(headers) or len(body) >= LARGE:
             return None
         if headers.get("Content-Type") == BATCH and not isinstance(body, Frames):
             answer = self._batches.at_once(headers, body)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from turbolift.shim.servant import Answer, Received, Servant
+from turbolift.wire.aside import LARGE
 
 
 class Runner(Protocol):
@@ -56,7 +57,10 @@ class LoopRunner:
         try:
             if self._is_async:
                 return await self._servant.run_async(content_type, body)
-            return self._servant.run(content_type, body)
+            if len(body) < LARGE:
+                return self._servant.run(content_type, body)
+            given = await self._servant.aside(content_type, body)
+            return given if isinstance(given, Answer) else self._servant.run_given(*given)
         finally:
             release()
 

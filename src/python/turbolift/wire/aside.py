@@ -8,8 +8,10 @@ import asyncio
 import contextvars
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 LARGE = 1024 * 1024
 """From this many bytes on, the step to a thread costs less than what others would wait for."""
@@ -30,6 +32,8 @@ async def aside(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """
     global _threads
     if _threads is None:
+        from concurrent.futures import ThreadPoolExecutor
+
         _threads = ThreadPoolExecutor(THREADS, thread_name_prefix="turbolift-aside")
     context = contextvars.copy_context()
     future = _threads.submit(lambda: context.run(work, *args, **kwargs))

@@ -29,13 +29,15 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Frames:
-    """A framed body that was taken apart as it came in: ``text`` (its JSON), ``parts``, each in memory of its own, and
-    ``broken``, what is wrong with its lengths. ``len`` is the bytes of the whole.
+    """A framed body that was taken apart as it came in: ``text`` (its JSON; None where it ends before that), ``parts``,
+    each in memory of its own, and ``broken``, what is wrong with its lengths. ``len`` is the bytes of the whole.
     """
 
     __slots__ = ("_size", "broken", "parts", "text")
 
-    def __init__(self, text: bytes | bytearray, parts: Sequence[Buffer], size: int, broken: str = "") -> None:
+    def __init__(
+        self, text: bytes | bytearray | None, parts: Sequence[Buffer], size: int, broken: str = ""
+    ) -> None:
         self.text = text
         self.parts = parts
         self.broken = broken
@@ -46,7 +48,7 @@ class Frames:
 
     def pieces(self) -> list[Buffer]:
         """Return the body as it was, to be sent one piece after the other."""
-        return _pieces(self.text, self.parts)
+        return _pieces(self.text or b"", self.parts)
 
 
 def truncated(where: str, part: int, announced: int, size: int) -> str:
@@ -89,9 +91,10 @@ def decode_body(content_type: str, body: Buffer | Frames) -> tuple[Any, Sequence
     Raises DecodeError where the content type is another one, lengths do not add up, or the JSON is broken.
     """
     if isinstance(body, Frames):
+        tree = None if body.text is None else loads(body.text)
         if body.broken:
             raise DecodeError(body.broken)
-        return loads(body.text), body.parts
+        return tree, body.parts
     kind = content_type.partition(";")[0].strip().lower()
     if kind in (JSON, PROBLEM):
         return loads(bytes(body) if isinstance(body, memoryview) else body), []

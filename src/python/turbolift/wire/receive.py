@@ -159,7 +159,7 @@ class FramedBody:
         self.size = size
         self.got = 0
         self._broken = ""
-        self._text: bytes | bytearray = b""
+        self._text: bytearray | None = None
         self._parts: list[bytes | bytearray] = []
         # What is not whole yet: a length, the JSON, a part that is small.
         self._held = bytearray()
