@@ -10,7 +10,7 @@ from functools import update_wrapper
 from types import EllipsisType, FunctionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from turbolift.api.options import Options, check_timeout
+from turbolift.api.options import Compress, Options, check_compress, check_size, check_timeout
 from turbolift.api.switch import is_distributed
 from turbolift.errors import ConfigurationError, TaggingError, TurboliftError
 
@@ -65,7 +65,7 @@ class DistributedFunction(Generic[P, R]):
         self.is_async = is_async
         self._fn = fn
         self._base: DistributedFunction[P, R] | None = None
-        self._overrides: dict[str, Any] = {}
+        self._overrides: dict[str, Any] = {"compress": options.compress} if options.compress else {}
         self._contract: Contract | None = None
         self._static = False
         self._become_coroutine_function()
@@ -227,12 +227,18 @@ class DistributedFunction(Generic[P, R]):
             return None
 
     def with_options(
-        self, *, timeout: float | EllipsisType | None = ..., idempotent: bool | EllipsisType = ...
+        self,
+        *,
+        timeout: float | EllipsisType | None = ...,
+        idempotent: bool | EllipsisType = ...,
+        compress: Compress | EllipsisType = ...,
+        max_answer: str | int | EllipsisType = ...,
     ) -> Self:
         """Return the same function with other options for the calls made through it.
 
         `timeout`: seconds for one remote call (None: no deadline but an inherited one). `idempotent`: whether
-        a call that may have run can be sent again.
+        a call that may have run can be sent again. `compress`: whether, or how, large arguments and results are
+        compressed on the way. `max_answer`: bytes of a result at most, as ``"1Gi"`` (256 MiB).
         """
         overrides = dict(self._overrides)
         if timeout is not ...:
@@ -241,6 +247,10 @@ class DistributedFunction(Generic[P, R]):
             if not isinstance(idempotent, bool):
                 raise ConfigurationError(f"option idempotent={idempotent!r}: it must be True or False")
             overrides["idempotent"] = idempotent
+        if compress is not ...:
+            overrides["compress"] = check_compress(compress)
+        if max_answer is not ...:
+            overrides["max_answer"] = check_size("max_answer", max_answer)
         twin = type(self)(self._fn, self.platform, self.options, is_async=self.is_async)
         twin._base = self._base or self
         twin._overrides = overrides

@@ -110,12 +110,14 @@ class Batches:
         timeout: float | EllipsisType | None = ...,
         idempotent: bool | None = None,
         pace: Pace | None = None,
+        **options: Any,
     ) -> None:
-        """`pace`: what is known of the function's; without it, the map's first call says how quick it is."""
+        """`pace`: what is known of it; else the map's first call says. `options`: of rows that are called alone."""
         self._caller = caller
         self._function = function
         self._contract = contract
         self._timeout = timeout
+        self._options = options
         self._idempotent = idempotent
         self.pace = pace or Pace()
         self._alone = 0
@@ -180,6 +182,7 @@ class Batches:
                 {},
                 timeout=self._timeout,
                 idempotent=self._idempotent,
+                **self._options,
             )
         except Exception as error:
             settle(index, None, error)
@@ -251,7 +254,7 @@ class Batches:
             if response.status != 200 or response.headers.get("Content-Type") != BATCH:
                 await self._not_a_batch(response, answers)
                 return [], deadline, rest
-            return await answers.whole(response.body), deadline, rest
+            return await answers.whole(response.body), deadline, rest  # type: ignore[arg-type]
         finally:
             answers.cancel()
             # What was handed back, or cancelled, is no call that ended here.

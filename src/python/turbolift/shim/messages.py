@@ -11,8 +11,9 @@ import time
 from collections.abc import Sequence
 from math import inf
 
-from turbolift.shim.servant import USUAL, Answer, Buffer
+from turbolift.shim.servant import USUAL, Answer, Received
 from turbolift.wire import JSON, current_deadline, current_trace
+from turbolift.wire.frames import Buffer, Frames
 
 REQUEST = struct.Struct(">dIHQ")
 """Before a request: seconds that it has (infinity: no deadline), the lengths of its content type (0: JSON), of its
@@ -26,7 +27,7 @@ JOINED = 64 * 1024
 """Bytes up to which a message is sent, and read, in one piece."""
 
 
-def pack_request(content_type: str, body: Buffer) -> list[Buffer]:
+def pack_request(content_type: str, body: Received) -> list[Buffer]:
     """Return the pieces of a request: it inherits the deadline and the trace of this context."""
     deadline = current_deadline()
     left = inf if deadline is None else deadline - time.monotonic()
@@ -34,7 +35,8 @@ def pack_request(content_type: str, body: Buffer) -> list[Buffer]:
     kind = b"" if content_type == JSON else content_type.encode("utf-8", "surrogatepass")
     trace = (current_trace() or "").encode("ascii")
     head = REQUEST.pack(left, len(kind), len(trace), len(body)) + kind + trace
-    return [head + body] if len(body) <= JOINED else [head, body]
+    pieces = body.pieces() if isinstance(body, Frames) else [body]
+    return [b"".join((head, *pieces))] if len(body) <= JOINED else [head, *pieces]
 
 
 def receive_request(channel: socket.socket) -> tuple[str, float | None, str | None, bytes | bytearray]:
