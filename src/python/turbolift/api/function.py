@@ -10,7 +10,7 @@ from functools import update_wrapper
 from types import EllipsisType, FunctionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from turbolift.api.options import Options, check_timeout
+from turbolift.api.options import Options, check_timeout, check_wait
 from turbolift.api.switch import is_distributed
 from turbolift.errors import ConfigurationError, TaggingError, TurboliftError
 
@@ -216,17 +216,24 @@ class DistributedFunction(Generic[P, R]):
         if not may_batch():
             return None
         try:
-            return Batches(default_caller(), self.identity, self.contract, **self._overrides)
+            options = dict(self._overrides)
+            caller = default_caller().patient(options.pop("wait", None))
+            return Batches(caller, self.identity, self.contract, **options)
         except TurboliftError:
             return None
 
     def with_options(
-        self, *, timeout: float | EllipsisType | None = ..., idempotent: bool | EllipsisType = ...
+        self,
+        *,
+        timeout: float | EllipsisType | None = ...,
+        idempotent: bool | EllipsisType = ...,
+        wait: float | EllipsisType | None = ...,
     ) -> Self:
         """Return the same function with other options for the calls made through it.
 
         `timeout`: seconds for one remote call (None: no deadline but an inherited one). `idempotent`: whether
-        a call that may have run can be sent again.
+        a call that may have run can be sent again. `wait`: seconds for which a call is tried again that did not run, since
+        nobody was there or all were busy (0: it fails at once; None: as long as usual, ten seconds).
         """
         overrides = dict(self._overrides)
         if timeout is not ...:
@@ -235,6 +242,8 @@ class DistributedFunction(Generic[P, R]):
             if not isinstance(idempotent, bool):
                 raise ConfigurationError(f"option idempotent={idempotent!r}: it must be True or False")
             overrides["idempotent"] = idempotent
+        if wait is not ...:
+            overrides["wait"] = check_wait(wait)
         twin = type(self)(self._fn, self.platform, self.options, is_async=self.is_async)
         twin._base = self._base or self
         twin._overrides = overrides

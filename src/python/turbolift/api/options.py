@@ -113,6 +113,15 @@ def check_timeout(value: object) -> float | None:
     return float(value)
 
 
+def check_wait(value: object) -> float | None:
+    """Return seconds as a float, or None. Raises ConfigurationError for anything but a finite number, 0 or more."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        _refuse("wait", value, "it must be a number of seconds, 0 or more, or None for the usual ones")
+    return float(value)
+
+
 def _refuse(option: str, value: object, rule: str) -> NoReturn:
     raise ConfigurationError(f"option {option}={value!r}: {rule}")
 

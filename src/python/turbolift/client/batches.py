@@ -122,6 +122,7 @@ class Batches:
         self._off = False
         self.quick_result = contract.quick.result
         self.max_answer = caller.policy.max_answer
+        self.answered = caller.health.answered
         self._first = 0.0
         self.wake: Callable[[], None] = lambda: None
 
@@ -192,7 +193,7 @@ class Batches:
         """
         caller, contract = self._caller, self._contract
         try:
-            route = caller.current().route(self._function)
+            route = caller.way(self._function)
         except TurboliftError:
             route = None
         seconds, deadline = self._time(route)
@@ -403,6 +404,7 @@ class _Answers:
             why = self._broken or "it ends too early"
             await self.end(BrokenError(f"the answer to a batch is broken: {why}"))
         else:
+            self._batches.answered(self._route.endpoint)
             if begun:
                 self._batches.pace.learn(begun, self._spent, max(self._size, len(body)))
             await self.end(BrokenError("the answer to a batch left it out"))

@@ -144,3 +144,19 @@ class Collector:
         for endpoint, count in sorted(counted.items()):
             opened.add_metric([endpoint], count)
         yield opened
+        out = GaugeMetricFamily(
+            "turbolift_client_left_out",
+            "1: the endpoint has failed in a row, and is left out.",
+            labels=["endpoint"],
+        )
+        ejections = CounterMetricFamily(
+            "turbolift_client_ejections",
+            "How often an endpoint was left out after it failed in a row.",
+            labels=["endpoint"],
+        )
+        if caller is not None:
+            for endpoint in caller.health.left_out():
+                out.add_metric([endpoint], 1)
+            for endpoint, count in sorted(dict(caller.health.ejections).items()):
+                ejections.add_metric([endpoint], count)
+        yield from (out, ejections)

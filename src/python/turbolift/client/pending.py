@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from turbolift.client.budget import WAITING, Budget
+from turbolift.client.health import Ailing
 from turbolift.client.log import note_again
 from turbolift.client.policy import INSECURE
 from turbolift.client.routes import Route
@@ -51,6 +52,8 @@ from turbolift.wire.problem import NOT_RUN, problem_kind
 if TYPE_CHECKING:
     from turbolift.client.caller import Caller
     from turbolift.contract import Contract
+
+_HOW = "Is it deployed? See './pants run deploy -- status'"
 
 path_of = functools.lru_cache(maxsize=1024)(function_path)
 
@@ -94,12 +97,16 @@ class PendingCall:
         self.idempotent = idempotent
         self.started = started
         self.path = path_of(function)
+        self.health = caller.health
 
     async def run(self, route: Route, known: Response | Exception | None) -> Any:
         """Try until there is a result or an error to raise; `known` is what became of the first try by `route`, where
         that was made.
         """
+        began = self.started
         while True:
+            if known is None and self.health.ailing:
+                route = await self.open(route)
             self.endpoint = route.endpoint
             if route.contract != self.contract.digest:
                 raise ContractMismatchError(
@@ -119,6 +126,7 @@ class PendingCall:
                 deadline = self.deadline
                 left = None if deadline is None else deadline - time.monotonic()
                 if known is None:
+                    began = time.monotonic()
                     lines = f"{self.lines}{write_deadline(left)}\r\n"
                     if self.resent:
                         lines += f"{ATTEMPT}: {self.resent + 1}\r\n"
@@ -135,8 +143,12 @@ class PendingCall:
                 else:
                     response = known
             except LateError:
+                if route.replicas:
+                    self.health.failed(route, began, "no answer by the deadline")
                 self.too_late(None)
             except NotSentError as error:
+                if not isinstance(error, InsecureError):
+                    self.health.failed(route, began, str(error))
                 self.last = self.unreachable(error)
                 wait, window = 0.0, self.policy.refused
                 if isinstance(error, InsecureError) and error.reason != "handshake":
@@ -144,6 +156,7 @@ class PendingCall:
                     window = min(window, INSECURE)
             except BrokenError as error:
                 self.reached = True
+                self.health.failed(route, began, f"the connection broke ({error})")
                 self.last = self.maybe(f"the connection to {self.endpoint} broke ({error})")
                 self.resend_or_raise(route)
                 wait, window = 0.0, self.policy.refused
@@ -156,6 +169,8 @@ class PendingCall:
                     limit=error.limit,
                 ) from None
             else:
+                if self.health.ailing or route.replicas:
+                    self.judge(route, began, response)
                 if response.status == 200 and response.headers.get("Content-Type") == JSON:
                     found = self.contract.quick.result(response.body)
                     if found is not None:
@@ -210,7 +225,9 @@ class PendingCall:
         enough.
         """
         assert self.last is not None
-        if self.moved(route) is None:
+        other = self.health.choose(route, route.endpoint) if route.replicas else route
+        moved = self.moved(route)
+        if moved is None and (other.endpoint == route.endpoint or self.tries >= len(route.replicas)):
             # 20 ms, 40 ms ... with full jitter above half; what the server asks for is the least.
             pause = min(self.policy.first * 2 ** (self.tries - 1), self.policy.longest)
             pause = max(pause * random.uniform(0.5, 1.0), retry_after * random.uniform(1.0, 1.25))
@@ -222,7 +239,49 @@ class PendingCall:
             await self.sleep(self.policy.first * random.uniform(0.5, 1.0))
         if self.reached:
             await self.pay(window)
-        return self.moved(route) or route
+        return self.moved(route) or other
+
+    async def open(self, route: Route) -> Route:
+        """Return the route when a call can be sent there: at once, or when somebody answers there again; raises the error
+        of the endpoint where waiting has gone on for long enough.
+        """
+        while (ailing := self.health.shut(route)) is not None and not await self.knock(
+            ailing, route.endpoint
+        ):
+            self.endpoint = route.endpoint
+            now = time.monotonic()
+            self.last = self.shut_out(ailing, now)
+            pause = min(max(ailing.until - now, 0.0), 0.2) + random.uniform(0.005, 0.05)
+            if now + pause - self.started > self.policy.refused:
+                raise self.last
+            await self.sleep(pause)
+            route = self.moved(route) or route
+        return route
+
+    async def knock(self, ailing: Ailing, endpoint: str) -> bool:
+        scope = asyncio.timeout(None if self.deadline is None else self.deadline - time.monotonic())
+        try:
+            async with scope:
+                return await ailing.knock(endpoint)
+        except TimeoutError:
+            if scope.expired():
+                self.too_late(None)
+            raise
+
+    def judge(self, route: Route, began: float, response: Response) -> None:
+        """Note whether the endpoint is well: that a function raises, or a queue is full, says nothing against it; that a
+        proxy has nobody behind it does, and that it starts or ends, where there are others.
+        """
+        why = ""
+        if response.status in (502, 503, 504) and route.replicas:
+            if not response.headers.get("Content-Type", "").startswith(PROBLEM):
+                why = f"status {response.status}"
+            elif b":not-ready" in response.body or b":draining" in response.body:
+                why = "it is starting or shutting down"
+        if why:
+            self.health.failed(route, began, why)
+        else:
+            self.health.answered(route.endpoint)
 
     async def pay(self, window: float) -> None:
         """Take one resend out of the function's budget: at once, or when there is something in it again; raises the last
@@ -276,7 +335,9 @@ class PendingCall:
             now = self.tables().route(self.function)
         except TurboliftError:
             return None
-        return now if now.endpoint != route.endpoint else None
+        if now.endpoint == route.endpoint or any(route.endpoint == endpoint for endpoint, _ in now.replicas):
+            return None
+        return self.health.choose(now) if now.replicas else now
 
     def resend_or_raise(self, route: Route) -> None:
         assert self.last is not None
@@ -291,10 +352,19 @@ class PendingCall:
         said = f"{self.function}: cannot reach {self.endpoint}: {error}; the function did not run."
         if isinstance(error, InsecureError):
             return TlsError(said, function=self.function, endpoint=self.endpoint, reason=error.reason)
+        return ConnectError(f"{said} {_HOW}", function=self.function, endpoint=self.endpoint)
+
+    def shut_out(self, ailing: Ailing, now: float) -> ConnectError:
+        """Return the error of a call that was not sent, since its endpoint fails."""
+        left = max(ailing.until - now, 0.0)
         return ConnectError(
-            f"{said} Is it deployed? See './pants run deploy -- status'",
+            f"{self.function}: cannot reach {self.endpoint}: {ailing.why}; the function did not run. "
+            f"{ailing.failures} tries in a row have failed in {now - ailing.since:.1f} s, the last one "
+            f"{now - ailing.last:.1f} s ago; the next one is in {left:.1f} s. {_HOW}",
             function=self.function,
             endpoint=self.endpoint,
+            failing=now - ailing.since,
+            retry_after=left,
         )
 
     def maybe(self, what: str) -> MaybeExecuted:
