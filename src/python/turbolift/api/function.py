@@ -10,7 +10,7 @@ from functools import update_wrapper
 from types import EllipsisType, FunctionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from turbolift.api.options import Options, check_timeout, check_wait
+from turbolift.api.options import Options, check_hedge, check_timeout, check_wait
 from turbolift.api.switch import is_distributed
 from turbolift.errors import ConfigurationError, TaggingError, TurboliftError
 
@@ -218,6 +218,8 @@ class DistributedFunction(Generic[P, R]):
         try:
             options = dict(self._overrides)
             caller = default_caller().patient(options.pop("wait", None))
+            if options.pop("hedge", None) is not None:
+                return None  # each is sent a second time by itself
             return Batches(caller, self.identity, self.contract, **options)
         except TurboliftError:
             return None
@@ -228,12 +230,15 @@ class DistributedFunction(Generic[P, R]):
         timeout: float | EllipsisType | None = ...,
         idempotent: bool | EllipsisType = ...,
         wait: float | EllipsisType | None = ...,
+        hedge: float | EllipsisType | None = ...,
     ) -> Self:
         """Return the same function with other options for the calls made through it.
 
         `timeout`: seconds for one remote call (None: no deadline but an inherited one). `idempotent`: whether
         a call that may have run can be sent again. `wait`: seconds for which a call is tried again that did not run, since
-        nobody was there or all were busy (0: it fails at once; None: as long as usual, ten seconds).
+        nobody was there or all were busy (0: it fails at once; None: as long as usual, ten seconds). `hedge`: seconds
+        after which a call without an answer is sent a second time, to another server if there is one (None: never); the
+        first answer wins. For idempotent functions only: any other one is refused with a ConfigurationError.
         """
         overrides = dict(self._overrides)
         if timeout is not ...:
@@ -244,6 +249,13 @@ class DistributedFunction(Generic[P, R]):
             overrides["idempotent"] = idempotent
         if wait is not ...:
             overrides["wait"] = check_wait(wait)
+        if hedge is not ...:
+            overrides["hedge"] = check_hedge(hedge)
+        if overrides.get("hedge") is not None and not overrides.get("idempotent", self.options.idempotent):
+            raise ConfigurationError(
+                f"{_where(self._fn)}: option hedge={overrides['hedge']:g}: {self.__qualname__} is not idempotent, and a call "
+                "that is sent twice may run twice: declare it @on(..., idempotent=True), or leave out hedge"
+            )
         twin = type(self)(self._fn, self.platform, self.options, is_async=self.is_async)
         twin._base = self._base or self
         twin._overrides = overrides

@@ -122,6 +122,15 @@ def check_wait(value: object) -> float | None:
     return float(value)
 
 
+def check_hedge(value: object) -> float | None:
+    """Return seconds as a float, or None. Raises ConfigurationError for anything but a positive, finite number."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        _refuse("hedge", value, "it must be a positive number of seconds, or None for no second send")
+    return float(value)
+
+
 def _refuse(option: str, value: object, rule: str) -> NoReturn:
     raise ConfigurationError(f"option {option}={value!r}: {rule}")
 

@@ -90,10 +90,11 @@ async def call(
     timeout: float | EllipsisType | None = ...,
     idempotent: bool | None = None,
     wait: float | None = None,
+    hedge: float | None = None,
 ) -> Any:
     """Call `function` (an identity) by the route table of this process; see ``Caller.call``."""
     return await default_caller().call(
-        function, contract, args, kwargs, timeout=timeout, idempotent=idempotent, wait=wait
+        function, contract, args, kwargs, timeout=timeout, idempotent=idempotent, wait=wait, hedge=hedge
     )
 
 

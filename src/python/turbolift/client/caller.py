@@ -77,16 +77,17 @@ class Caller:
         timeout: float | EllipsisType | None = ...,
         idempotent: bool | None = None,
         wait: float | None = None,
+        hedge: float | None = None,
     ) -> Any:
         """Call `function` (an identity) and return its result, or raise what it raised.
 
         `timeout` (seconds; None for none) and `idempotent` override the route's, `wait` (seconds) the policy's times for
-        what did not run. A deadline inherited from
+        what did not run; with `hedge` an idempotent call is sent a second time after so many seconds. A deadline inherited from
         the call that is being served here always holds.
         """
         if wait is not None:
             return await self.patient(wait).call(
-                function, contract, args, kwargs, timeout=timeout, idempotent=idempotent
+                function, contract, args, kwargs, timeout=timeout, idempotent=idempotent, hedge=hedge
             )
         try:
             tally = self.tallies[function]
@@ -132,6 +133,7 @@ class Caller:
                 route.contract == contract.digest
                 and (deadline is None or deadline > started)
                 and (not health.ailing or health.shut(route) is None)
+                and hedge is None
             ):
                 # The usual call: one try, and the answer to it.
                 left = None if deadline is None else deadline - started
@@ -156,6 +158,7 @@ class Caller:
             call = PendingCall(
                 self, function, contract, lines, body, size, deadline, seconds, idempotent, started, key
             )
+            call.hedge = hedge
             if known is None and deadline is not None and deadline <= started:
                 call.too_late("its deadline had passed before it was sent")
             return await call.run(route, known)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from turbolift.client.budget import WAITING, Budget
 from turbolift.client.health import Ailing
+from turbolift.client.hedge import send_hedged
 from turbolift.client.log import note_again
 from turbolift.client.policy import INSECURE
 from turbolift.client.routes import Route
@@ -67,6 +68,8 @@ class PendingCall:
     resent = 0
     # Whether a server has had it: what never left here is no load.
     reached = False
+    # Seconds after which it is sent a second time beside the first.
+    hedge: float | None = None
 
     def __init__(
         self,
@@ -121,23 +124,13 @@ class PendingCall:
                 )
             try:
                 self.tries += 1
-                # Said even where there is none: without the header the tag's own timeout holds, for foreign
-                # callers.
-                deadline = self.deadline
-                left = None if deadline is None else deadline - time.monotonic()
                 if known is None:
                     began = time.monotonic()
-                    lines = f"{self.lines}{write_deadline(left)}\r\n"
-                    if self.resent:
-                        lines += f"{ATTEMPT}: {self.resent + 1}\r\n"
-                    request = Request(self.path, lines, self.body, self.size)
-                    response = await self.transport.send(
-                        route.endpoint,
-                        request,
-                        max_answer=self.policy.max_answer,
-                        deadline=deadline,
-                        tls=route.tls,
-                    )
+                    if self.hedge is None:
+                        response = await self.send(route, self.resent)
+                    else:
+                        response, route = await send_hedged(self, route, self.hedge)
+                        self.endpoint = route.endpoint
                 elif isinstance(known, Exception):
                     raise known
                 else:
@@ -186,6 +179,19 @@ class PendingCall:
             known = None
             route = await self.next_route(route, wait, window)
             self.note_resend()
+
+    async def send(self, route: Route, resent: int, *, alone: bool = False) -> Response:
+        """Send it once, after `resent` other times; `alone`: by a connection that no other send of it is on."""
+        # Said even where there is none: without the header the tag's own timeout holds, for foreign callers.
+        deadline = self.deadline
+        left = None if deadline is None else deadline - time.monotonic()
+        lines = f"{self.lines}{write_deadline(left)}\r\n"
+        if resent:
+            lines += f"{ATTEMPT}: {resent + 1}\r\n"
+        request = Request(self.path, lines, self.body, self.size, alone=alone)
+        return await self.transport.send(
+            route.endpoint, request, max_answer=self.policy.max_answer, deadline=deadline, tls=route.tls
+        )
 
     def note_resend(self) -> None:
         """Count, trace and log that the call is sent again."""
@@ -288,12 +294,11 @@ class PendingCall:
         error where trying has gone on for long enough.
         """
         assert self.last is not None
-        tally, policy = self.caller.tallies[self.function], self.policy
-        budget = tally.budget
-        if budget is None:
-            budget = tally.budget = Budget(policy.share, policy.floor, policy.per_second)
-        if budget.take(tally.begun, tally.in_flight):
+        if self.may_spend():
             return
+        policy, tally = self.policy, self.caller.tallies[self.function]
+        budget = tally.budget
+        assert budget is not None
         tally.held += 1
         # All errors that a call is sent again after are made here, of one text.
         tries = f"{self.tries} {'try' if self.tries == 1 else 'tries'}"
@@ -313,7 +318,7 @@ class PendingCall:
                 if time.monotonic() + wait - self.started > window:
                     raise self.last
                 await self.sleep(wait)
-                if budget.take(tally.begun, tally.in_flight):
+                if self.may_spend():
                     return
         finally:
             budget.waiting -= 1
@@ -339,10 +344,20 @@ class PendingCall:
             return None
         return self.health.choose(now) if now.replicas else now
 
+    def may_repeat(self, route: Route) -> bool:
+        """Return whether it may run twice."""
+        return route.idempotent if self.idempotent is None else self.idempotent
+
+    def may_spend(self) -> bool:
+        """Take one send out of the function's budget, where something is in it."""
+        tally, policy = self.caller.tallies[self.function], self.policy
+        if tally.budget is None:
+            tally.budget = Budget(policy.share, policy.floor, policy.per_second)
+        return tally.budget.take(tally.begun, tally.in_flight)
+
     def resend_or_raise(self, route: Route) -> None:
         assert self.last is not None
-        again = route.idempotent if self.idempotent is None else self.idempotent
-        if not again or self.resent >= self.policy.resends:
+        if not self.may_repeat(route) or self.resent >= self.policy.resends:
             raise self.last
         self.resent += 1
         # What may have run for a while says nothing about how long the endpoint has been out of reach.
