@@ -35,13 +35,17 @@ from turbolift.errors import (
     PackagingError,
     PayloadTooLarge,
     RegistryError,
+    RemoteCancelled,
     RemoteError,
+    RemoteExit,
+    RemoteInterrupt,
     RemoteTraceback,
     TaggingError,
     TlsError,
     TurboliftError,
     UnsupportedTypeError,
     WireError,
+    WorkerDied,
 )
 
 __all__ = [
@@ -68,7 +72,10 @@ __all__ = [
     "PayloadTooLarge",
     "Platform",
     "RegistryError",
+    "RemoteCancelled",
     "RemoteError",
+    "RemoteExit",
+    "RemoteInterrupt",
     "RemoteTraceback",
     "SyncDistributedFunction",
     "TaggingError",
@@ -76,6 +83,7 @@ __all__ = [
     "TurboliftError",
     "UnsupportedTypeError",
     "WireError",
+    "WorkerDied",
     "is_distributed",
     "on",
 ]

@@ -27,13 +27,17 @@ __all__ = [
     "PackagingError",
     "PayloadTooLarge",
     "RegistryError",
+    "RemoteCancelled",
     "RemoteError",
+    "RemoteExit",
+    "RemoteInterrupt",
     "RemoteTraceback",
     "TaggingError",
     "TlsError",
     "TurboliftError",
     "UnsupportedTypeError",
     "WireError",
+    "WorkerDied",
 ]
 
 
@@ -181,6 +185,31 @@ class MaybeExecuted(CallError, ConnectionError):
     """The connection broke after the request was sent: the function may or may not have run."""
 
 
+class WorkerDied(MaybeExecuted):
+    """The worker process that ran the function ended in the midst of the call: the function may have done some of its work.
+
+    Attributes: ``pod`` (name of the host or pod), ``pid``, ``signal`` (as ``SIGKILL``; empty where it ended by itself),
+    ``status`` (of its exit; None where a signal ended it).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        function: str = "",
+        endpoint: str = "",
+        pod: str = "",
+        pid: int | None = None,
+        signal: str = "",
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, function=function, endpoint=endpoint)
+        self.pod = pod
+        self.pid = pid
+        self.signal = signal
+        self.status = status
+
+
 class DeadlineExceeded(CallError, TimeoutError):
     """The call's deadline passed before its result arrived.
 
@@ -234,8 +263,8 @@ class WireError(CallError):
 class RemoteError(CallError):
     """The function raised an exception whose class cannot be rebuilt at the caller.
 
-    Attributes: ``type`` (``module:qualname`` of the class), ``remote_args`` (what of its arguments could travel),
-    ``traceback`` (text).
+    Attributes: ``type`` (``module:qualname`` of the class), ``remote_args`` (its arguments; those that cannot travel as their
+    repr), ``traceback`` (text), ``pod`` (name of the host or pod that it was raised on).
     """
 
     def __init__(
@@ -247,24 +276,50 @@ class RemoteError(CallError):
         type: str = "",
         remote_args: tuple[Any, ...] = (),
         traceback: str = "",
+        pod: str = "",
     ) -> None:
         super().__init__(message, function=function, endpoint=endpoint)
         self.type = type
         self.remote_args = remote_args
         self.traceback = traceback
+        self.pod = pod
+
+
+class RemoteExit(RemoteError):
+    """The function raised SystemExit, as ``sys.exit`` does. That ended the call; neither the server nor the caller.
+
+    Attributes: ``code`` (what it gave to ``sys.exit``).
+    """
+
+    @property
+    def code(self) -> Any:
+        """What the function gave to ``sys.exit``, as it travelled; None for nothing."""
+        return self.remote_args[0] if self.remote_args else None
+
+
+class RemoteInterrupt(RemoteError):
+    """The function raised KeyboardInterrupt; nobody pressed a key at the caller."""
+
+
+class RemoteCancelled(RemoteError):
+    """The function raised ``asyncio.CancelledError`` though nobody cancelled the call: something that it awaited was
+    cancelled there.
+    """
 
 
 class RemoteTraceback(TurboliftError):
     """The ``__cause__`` of an exception that was raised by a remote function: its traceback there, as text.
 
-    Attributes: ``text``, ``function``, ``endpoint``.
+    Attributes: ``text``, ``function``, ``endpoint``, ``pod`` (name of the host or pod).
     """
 
-    def __init__(self, text: str, *, function: str = "", endpoint: str = "") -> None:
-        super().__init__(f"\n{text.rstrip()}\n")
+    def __init__(self, text: str, *, function: str = "", endpoint: str = "", pod: str = "") -> None:
+        where = f"on {pod}" + (f" ({endpoint})" if endpoint else "") if pod else ""
+        super().__init__("\n" + "\n".join(filter(None, (where, text.rstrip()))) + "\n")
         self.text = text
         self.function = function
         self.endpoint = endpoint
+        self.pod = pod
 
 
 class PackagingError(TurboliftError):

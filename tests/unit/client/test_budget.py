@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from turbolift.client import Caller, Policy, default_transport, parse_table
 from turbolift.client.budget import Budget
-from turbolift.errors import DeadlineExceeded, MaybeExecuted, Overloaded
+from turbolift.errors import DeadlineExceeded, MaybeExecuted, Overloaded, WorkerDied
 
 STEPS = st.lists(
     st.tuples(
@@ -91,7 +91,7 @@ async def together(caller: Caller, says: Any, count: int, **options: Any) -> lis
 
 
 @pytest.mark.parametrize(
-    ("kind", "error"), [("overloaded", Overloaded), ("worker-died", MaybeExecuted), (None, MaybeExecuted)]
+    ("kind", "error"), [("overloaded", Overloaded), ("worker-died", WorkerDied), (None, MaybeExecuted)]
 )
 def test_a_failing_server_gets_no_storm(
     scripted: Any, says: Any, kind: str | None, error: type[Exception]

@@ -19,6 +19,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from turbolift.client.routes import MOMENT
+from unit.shim.odd_modules import ODD_MODULES
 from unit.shim.served_modules import MODULES
 
 
@@ -144,6 +146,7 @@ class Deployment:
         beside = self.path.with_suffix(".new")
         beside.write_text(json.dumps(table))
         beside.replace(self.path)
+        time.sleep(2 * MOMENT)  # whoever calls next looks again
 
     def stop(self) -> None:
         for shim in self.shims:
@@ -156,7 +159,7 @@ class Deployment:
 def modules(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the user modules, importable here and in the servers."""
     folder = tmp_path_factory.mktemp("modules")
-    for name, text in MODULES.items():
+    for name, text in (MODULES | ODD_MODULES).items():
         (folder / f"{name}.py").write_text(text)
     sys.path.insert(0, str(folder))
     yield folder

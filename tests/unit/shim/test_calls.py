@@ -194,7 +194,6 @@ def test_the_users_own_class_with_its_facts(standing: Standing, served: Any) -> 
     ("what", "kind", "text"),
     [
         ("hidden", "hidden_module:Hidden", "no"),
-        ("demanding", "served:Demanding", "code 7"),
         ("exit", "builtins:SystemExit", "3"),
         ("interrupt", "builtins:KeyboardInterrupt", ""),
         ("cancelled", "asyncio.exceptions:CancelledError", ""),

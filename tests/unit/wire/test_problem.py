@@ -19,7 +19,7 @@ EXCEPTIONS = {
     "invalid-arguments": errors.DecodeError,
     "raised": errors.RemoteError,
     "invalid-result": errors.EncodeError,
-    "worker-died": errors.MaybeExecuted,
+    "worker-died": errors.WorkerDied,
     "not-ready": errors.Overloaded,
     "draining": errors.Overloaded,
     "overloaded": errors.Overloaded,
@@ -37,6 +37,7 @@ def test_every_kind_has_an_exception() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_there_and_back(kind: str) -> None:
     facts = {"limit": 3, "size": 4, "retry_after": 1.5, "path": "a.b", "caller": "x", "server": "y"}
+    facts |= {"pod": "p", "pid": 7, "signal": "SIGKILL", "exit": 5}
     problem = Problem(kind, "what happened", facts)
     document = loads(problem.body())
     assert document["status"] == problem.status == KINDS[kind][0]
@@ -53,6 +54,8 @@ def test_there_and_back(kind: str) -> None:
         "contract-mismatch": {"ours": "x", "theirs": "y"},
         "invalid-arguments": {"path": "a.b"},
         "deadline": {"timeout": 2.0},
+        "worker-died": {"pod": "p", "pid": 7, "signal": "SIGKILL", "status": 5},
+        "raised": {"pod": "p"},
     }
     expected = by_kind.get(kind, {})
     assert {name: getattr(error, name) for name in expected} == expected

@@ -122,7 +122,13 @@ class DistributedFunction(Generic[P, R]):
             return cast("R", run_here(result)) if self.is_async else result
         from turbolift.client import run_blocking
 
-        return run_blocking(self._remote(args, kwargs))
+        try:
+            return run_blocking(self._remote(args, kwargs))
+        except RuntimeError as error:
+            # A coroutine cannot raise StopIteration; a plain call can.
+            if not self.is_async and isinstance(error.__cause__, StopIteration):
+                raise error.__cause__ from error.__cause__.__cause__
+            raise
 
     @overload
     def map(

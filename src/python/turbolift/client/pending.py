@@ -384,8 +384,8 @@ class PendingCall:
 
     def maybe(self, what: str) -> MaybeExecuted:
         return MaybeExecuted(
-            f"{self.function}: {what} after the request was sent: it may or may not have run. Declare it "
-            "idempotent=True to have it sent again",
+            f"{self.function}: {what} after the request was sent: it may or may not have run. If its server died "
+            "of it, the log says how ('./pants run deploy -- logs'). Declare it idempotent=True to have it sent again",
             function=self.function,
             endpoint=self.endpoint,
         )

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -211,12 +210,14 @@ def _parse_text(text: str | bytes, source: str, folder: str) -> RouteTable:
     return parse_table(document, source, folder)
 
 
-TURN: Final = 0.001
-"""Seconds that one turn of an event loop counts as a moment; another thread's may be a long one."""
+MOMENT: Final = 0.001
+"""Seconds for which `RouteSource.current` takes the table to be as it was: a look costs a system call, and what a table
+no longer routes to goes on serving for longer than that (`turbolift.deploy` waits a second at least).
+"""
 
 
 class RouteSource:
-    """Finds, reads and caches the table: one ``stat`` a call, a read only where the file was replaced.
+    """Finds, reads and caches the table: a ``stat`` a look, a read only where the file was replaced.
 
     It follows the environment: ``TURBOLIFT_ROUTES`` (a path, or JSON that starts with ``{``), else the state
     folder of the workspace around the current folder, where ``TURBOLIFT_DEPLOYMENT`` chooses among several
@@ -240,24 +241,19 @@ class RouteSource:
         self._said: tuple[object, object] = (None, None)
 
     def current(self) -> RouteTable:
-        """Return the same as ``table``, from a running event loop, with one look for all calls that one turn of the
-        loop makes.
-        """
+        """Return the same as ``table``, or what that was a moment (``MOMENT``) ago."""
         look, (routes, deployment) = self._look, self._names
         table = self._table
         now = time.monotonic()
         said = look(routes)
         same = table is not None and said == self._said[0] and look(deployment) == self._said[1]
-        if same and self._looked and now - self._looked < TURN:
+        if same and now - self._looked < MOMENT:
             return cast("RouteTable", table)
+        self._looked = 0.0  # until there is one
         table = self._read(self._path) if same and said and self._path else self.table()
         self._said = said, look(deployment)
         self._looked = now
-        asyncio.get_running_loop().call_soon(self._look_again)
         return table
-
-    def _look_again(self) -> None:
-        self._looked = 0.0
 
     def table(self) -> RouteTable:
         """Return the table as it is now. Raises NotRoutedError where there is none, DocumentError where it is

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import gc
+import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +163,8 @@ def _serve(
 
         purity.install()
     servant = Servant(served)
+    with suppress(AttributeError, OSError, ValueError):  # a stderr that is closed, or no file
+        faulthandler.enable()  # a crash in native code leaves its stack in the log, in worker processes too
     zygote = None
     if tag.workers == "processes":
         from turbolift.shim.workerproc import start_zygote
@@ -202,7 +207,7 @@ def _serve(
 
     gc.collect()
     gc.freeze()  # modules and classes live as long as the process: the collector need not look at them again
-    status = _run_loop(run())
+    status = _run_loop(run(), served.identity)
     sys.stdout.flush()
     sys.stderr.flush()
     if status == 70:
@@ -216,17 +221,31 @@ def _close(*listeners: Listener | None) -> None:
             one.socket.close()
 
 
-def _run_loop(main: Any) -> int:
+def _run_loop(main: Any, identity: str) -> int:
     """Run on uvloop where it is installed and not refused ($TURBOLIFT_LOOP=asyncio), else on asyncio's own
     loop.
     """
+    import asyncio
+
+    factory: Any = None
     if os.environ.get("TURBOLIFT_LOOP", "") != "asyncio":
         try:
             import uvloop
         except ImportError:
             pass
         else:
-            return int(uvloop.run(main))
-    import asyncio
-
-    return int(asyncio.run(main))
+            factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        loop = runner.get_loop()
+        served = loop.create_task(main)
+        while True:
+            try:
+                return int(loop.run_until_complete(served))
+            except (SystemExit, KeyboardInterrupt) as error:
+                # Of a task that a function has started: the loop gives these to whoever runs it, and to the task's own
+                # waiter. A signal is no KeyboardInterrupt here.
+                if served.done():
+                    raise
+                log.log(
+                    logging.ERROR, "a task would have ended the server", function=identity, error=repr(error)
+                )

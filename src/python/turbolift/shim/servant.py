@@ -9,6 +9,8 @@ goes through.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
@@ -43,6 +45,9 @@ class Answer(NamedTuple):
     outcome: str
     more: More | None = None
 
+
+POD = os.environ.get("TURBOLIFT_POD") or socket.gethostname()
+"""Where this is: the pod's name; elsewhere the host's, which of a container is its id."""
 
 USUAL: Mapping[str, str] = MappingProxyType({"Content-Type": JSON})
 """The headers of a result without raw parts: always this very mapping."""
@@ -90,7 +95,10 @@ class Servant:
         args, kwargs = given
         task = asyncio.current_task()
         try:
-            with pure_call(self.identity, self.pure):
+            if self.pure:
+                with pure_call(self.identity, True):
+                    result = await self.fn(*args, **kwargs)
+            else:
                 result = await self.fn(*args, **kwargs)
         except asyncio.CancelledError as error:
             if task is not None and task.cancelling():
@@ -119,10 +127,9 @@ class Servant:
             return problem_answer(Problem("invalid-arguments", str(error), {"path": error.path}))
 
     def _raised(self, error: BaseException) -> Answer:
-        name = type(error).__qualname__
-        return problem_answer(
-            Problem("raised", f"{self.identity} raised {name}", {"exception": encode_exception(error)})
-        )
+        node = encode_exception(error)
+        said = f"{self.identity} raised {node['type'].partition(':')[2]}"
+        return problem_answer(Problem("raised", said, {"exception": node, "pod": POD}))
 
     def _result(self, value: Any) -> Answer:
         text = self._quick.returned(value)

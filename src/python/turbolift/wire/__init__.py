@@ -8,7 +8,7 @@ status 200, or an RFC 9457 problem document.
 """
 
 from turbolift.wire.context import current_deadline, current_trace, deadline_at, trace_of
-from turbolift.wire.failure import encode_exception, rebuild_exception
+from turbolift.wire.failure import encode_exception
 from turbolift.wire.frames import FRAMES, JSON, PROBLEM, decode_body, encode_body
 from turbolift.wire.headers import (
     ATTEMPT,
@@ -23,6 +23,7 @@ from turbolift.wire.headers import (
     write_deadline,
 )
 from turbolift.wire.problem import Problem, problem_to_exception
+from turbolift.wire.rebuild import rebuild_exception
 
 __all__ = [
     "ATTEMPT",

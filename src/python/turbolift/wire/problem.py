@@ -16,13 +16,13 @@ from turbolift.errors import (
     DecodeError,
     EncodeError,
     FunctionNotFound,
-    MaybeExecuted,
     Overloaded,
     PayloadTooLarge,
     TlsError,
     WireError,
+    WorkerDied,
 )
-from turbolift.wire.failure import rebuild_exception
+from turbolift.wire.rebuild import rebuild_exception
 
 TYPE_PREFIX = "urn:turbolift:problem:"
 
@@ -95,7 +95,7 @@ def problem_to_exception(
     message = f"{function} at {endpoint}: {said}"
     match kind:
         case "raised":
-            return rebuild_exception(document.get("exception"), **where)
+            return rebuild_exception(document.get("exception"), **where, pod=_text(document, "pod"))
         case "not-found":
             return FunctionNotFound(message, **where)
         case "contract-mismatch":
@@ -113,7 +113,14 @@ def problem_to_exception(
         case "key-reused":
             return CallError(message, **where)
         case "worker-died":
-            return MaybeExecuted(message, **where)
+            return WorkerDied(
+                message,
+                **where,
+                pod=_text(document, "pod"),
+                pid=_whole(document, "pid"),
+                signal=_text(document, "signal"),
+                status=_whole(document, "exit"),
+            )
         case "not-ready" | "draining" | "overloaded":
             return Overloaded(message, **where, retry_after=_number(document, "retry_after"))
         case "tls-required":

@@ -175,6 +175,8 @@ def _environment(settings: Settings, release: Release, platform: dict[str, Any])
     if not is_plaintext(release):
         ours |= {"TURBOLIFT_TLS": SERVER_DIR, "TURBOLIFT_PROBE_PORT": str(PROBE_PORT)}
     values |= {name: {"value": text} for name, text in ours.items()}
+    # A host's name has 63 characters; that of a pod may have more, and errors say which it was.
+    values["TURBOLIFT_POD"] = {"valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}
     return [{"name": name, **values[name]} for name in sorted(values)]
 
 
