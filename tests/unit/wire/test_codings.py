@@ -9,7 +9,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turbolift.wire import FRAMES, JSON, encode_body
@@ -32,6 +32,7 @@ def plain(body: Any) -> bytes:
 
 
 @KNOWN
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.binary(max_size=50), st.sampled_from([1, 100, 50_000])), max_size=5),
     st.booleans(),
@@ -89,6 +90,7 @@ def test_a_body_as_large_as_the_limit_is_taken(coding: str) -> None:
 
 
 @KNOWN
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.binary(max_size=3))
 def test_broken_bodies_are_told(coding: str, where: int, put: bytes) -> None:
     text = b"some text that is well known" * 100
