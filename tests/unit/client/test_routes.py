@@ -47,6 +47,7 @@ values = st.sampled_from(
         "a:b:c", "ü:ß", "0" * 64, "0" * 63, "0" * 64 + "\n", "G" * 64, "sha256:" + "1" * 64, "sha256:" + "1" * 65,
         "unix:///x", "unix://x", "unix:///", "unix:///a\nb", "http://h:1", "https://h", "http://h/p", "http://",
         "ftp://h", "http://h\n", "https://h:1", "https://[::1]:1", "h.svc", [], {}, [1], {"m:f": ROUTE}, ROUTE,
+        ["unix:///x"], ["http://h", "x"],
     ]
 )  # fmt: skip
 
@@ -57,10 +58,15 @@ def documents(draw: st.DrawFn) -> Any:
     document: Any = copy.deepcopy(TABLE)
     if draw(st.booleans()):
         document["routes"]["pricing.quote:quote"] = copy.deepcopy(SECURE)
+    if draw(st.booleans()):
+        document["routes"]["pricing.quote:quote"]["replicas"] = [
+            "unix:///run/y.sock",
+            "https://10.0.0.2:8080",
+        ]
     for _ in range(draw(st.integers(0, 3))):
         node = document
         while True:
-            key = draw(st.sampled_from([*sorted(node), "extra", "m:f", "a b:c", "server_name"]))
+            key = draw(st.sampled_from([*sorted(node), "extra", "m:f", "a b:c", "server_name", "replicas"]))
             inner = node.get(key)
             if isinstance(inner, dict) and inner and draw(st.booleans()):
                 node = inner

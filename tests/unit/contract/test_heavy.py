@@ -133,6 +133,7 @@ RUN = b",".join(b"%d.5" % i for i in range(20_000))
 )
 def test_broken_texts_are_left_to_the_exact_steps(text: bytes) -> None:
     body = b'{"args":{"values":%b}}' % text
+    assert FLOATS.quick._arguments is not None
     assert heavy.arguments(body, FLOATS.quick._arguments, {"values": list[int | float]}) is None
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from turbolift.client.aiohttp_transport import AiohttpTransport
@@ -11,9 +12,10 @@ from turbolift.client.caller import Caller
 from turbolift.client.lane.transport import LaneTransport
 from turbolift.client.policy import Policy
 from turbolift.client.routes import Route, RouteTable
+from turbolift.client.transport import Transport
 
 WAYS = ("lane", "aiohttp")
-TRANSPORTS = {"lane": LaneTransport, "aiohttp": AiohttpTransport}
+TRANSPORTS: dict[str, Callable[[], Transport]] = {"lane": LaneTransport, "aiohttp": AiohttpTransport}
 
 
 class Calls:

@@ -10,7 +10,15 @@ from functools import update_wrapper
 from types import EllipsisType, FunctionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from turbolift.api.options import Compress, Options, check_compress, check_size, check_timeout
+from turbolift.api.options import (
+    Compress,
+    Options,
+    check_compress,
+    check_hedge,
+    check_size,
+    check_timeout,
+    check_wait,
+)
 from turbolift.api.switch import is_distributed
 from turbolift.errors import ConfigurationError, TaggingError, TurboliftError
 
@@ -222,7 +230,11 @@ class DistributedFunction(Generic[P, R]):
         if not may_batch():
             return None
         try:
-            return Batches(default_caller(), self.identity, self.contract, **self._overrides)
+            options = dict(self._overrides)
+            caller = default_caller().patient(options.pop("wait", None))
+            if options.pop("hedge", None) is not None:
+                return None  # each is sent a second time by itself
+            return Batches(caller, self.identity, self.contract, **options)
         except TurboliftError:
             return None
 
@@ -233,11 +245,17 @@ class DistributedFunction(Generic[P, R]):
         idempotent: bool | EllipsisType = ...,
         compress: Compress | EllipsisType = ...,
         max_answer: str | int | EllipsisType = ...,
+        wait: float | EllipsisType | None = ...,
+        hedge: float | EllipsisType | None = ...,
     ) -> Self:
         """Return the same function with other options for the calls made through it.
 
         `timeout`: seconds for one remote call (None: no deadline but an inherited one). `idempotent`: whether
-        a call that may have run can be sent again. `compress`: whether, or how, large arguments and results are
+        a call that may have run can be sent again. `wait`: seconds for which a call is tried again that did not run, since
+        nobody was there or all were busy (0: it fails at once; None: as long as usual, ten seconds). `hedge`: seconds
+        after which a call without an answer is sent a second time, to another server if there is one (None: never); the
+        first answer wins. For idempotent functions only: any other one is refused with a ConfigurationError.
+        `compress`: whether, or how, large arguments and results are
         compressed on the way. `max_answer`: bytes of a result at most, as ``"1Gi"`` (256 MiB).
         """
         overrides = dict(self._overrides)
@@ -251,6 +269,15 @@ class DistributedFunction(Generic[P, R]):
             overrides["compress"] = check_compress(compress)
         if max_answer is not ...:
             overrides["max_answer"] = check_size("max_answer", max_answer)
+        if wait is not ...:
+            overrides["wait"] = check_wait(wait)
+        if hedge is not ...:
+            overrides["hedge"] = check_hedge(hedge)
+        if overrides.get("hedge") is not None and not overrides.get("idempotent", self.options.idempotent):
+            raise ConfigurationError(
+                f"{_where(self._fn)}: option hedge={overrides['hedge']:g}: {self.__qualname__} is not idempotent, and a call "
+                "that is sent twice may run twice: declare it @on(..., idempotent=True), or leave out hedge"
+            )
         twin = type(self)(self._fn, self.platform, self.options, is_async=self.is_async)
         twin._base = self._base or self
         twin._overrides = overrides

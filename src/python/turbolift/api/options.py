@@ -132,6 +132,24 @@ def check_size(option: str, value: object) -> int:
     return _memory(option, value)[1]
 
 
+def check_wait(value: object) -> float | None:
+    """Return seconds as a float, or None. Raises ConfigurationError for anything but a finite number, 0 or more."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        _refuse("wait", value, "it must be a number of seconds, 0 or more, or None for the usual ones")
+    return float(value)
+
+
+def check_hedge(value: object) -> float | None:
+    """Return seconds as a float, or None. Raises ConfigurationError for anything but a positive, finite number."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        _refuse("hedge", value, "it must be a positive number of seconds, or None for no second send")
+    return float(value)
+
+
 def _refuse(option: str, value: object, rule: str) -> NoReturn:
     raise ConfigurationError(f"option {option}={value!r}: {rule}")
 

@@ -91,6 +91,8 @@ async def call(
     idempotent: bool | None = None,
     compress: bool | str = False,
     max_answer: int | None = None,
+    wait: float | None = None,
+    hedge: float | None = None,
 ) -> Any:
     """Call `function` (an identity) by the route table of this process; see ``Caller.call``."""
     return await default_caller().call(
@@ -102,6 +104,8 @@ async def call(
         idempotent=idempotent,
         compress=compress,
         max_answer=max_answer,
+        wait=wait,
+        hedge=hedge,
     )
 
 

@@ -124,6 +124,7 @@ class Batches:
         self._off = False
         self.quick_result = contract.quick.result
         self.max_answer = caller.policy.max_answer
+        self.answered = caller.health.answered
         self._first = 0.0
         self.wake: Callable[[], None] = lambda: None
 
@@ -162,7 +163,7 @@ class Batches:
         while rows:
             size = self.pace.size
             if size == 1 and len(rows) > 1:
-                await _together([self._one(index, row, settle) for index, row in rows])
+                await asyncio.gather(*(self._one(index, row, settle) for index, row in rows))
                 return
             some = rows[:size] if size else rows
             again, deadline, rest = await self._batch(some, settle)
@@ -195,7 +196,7 @@ class Batches:
         """
         caller, contract = self._caller, self._contract
         try:
-            route = caller.current().route(self._function)
+            route = caller.way(self._function)
         except TurboliftError:
             route = None
         seconds, deadline = self._time(route)
@@ -206,7 +207,7 @@ class Batches:
             or (deadline is not None and deadline <= started)
         ):
             # Alone, each says what is wrong.
-            await _together([self._one(index, row, settle) for index, row in rows])
+            await asyncio.gather(*(self._one(index, row, settle) for index, row in rows))
             return [], deadline, []
         left = None if deadline is None else deadline - started
         sent, heads, size, rest = self._write(rows, left, settle)
@@ -406,6 +407,7 @@ class _Answers:
             why = self._broken or "it ends too early"
             await self.end(BrokenError(f"the answer to a batch is broken: {why}"))
         else:
+            self._batches.answered(self._route.endpoint)
             if begun:
                 self._batches.pace.learn(begun, self._spent, max(self._size, len(body)))
             await self.end(BrokenError("the answer to a batch left it out"))
@@ -435,11 +437,6 @@ class _Answers:
             self._settle(call.number, None, error)
         else:
             self._settle(call.number, value, None)
-
-
-async def _together(work: Sequence[Any]) -> None:
-    """Run coroutines beside each other; cancelled, they all are."""
-    await asyncio.gather(*work)
 
 
 def _lines(content_type: str, contract: str, trace: str, key: str) -> str:

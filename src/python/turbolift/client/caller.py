@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 from collections.abc import Callable
@@ -12,11 +13,12 @@ from sys import modules
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
+from turbolift.client.health import Health
 from turbolift.client.log import LOGGER, note_end
 from turbolift.client.metrics import Tally, outcome_of
 from turbolift.client.pending import PendingCall, path_of
 from turbolift.client.policy import Policy
-from turbolift.client.routes import SOURCE, RouteTable
+from turbolift.client.routes import SOURCE, Route, RouteTable
 from turbolift.client.transport import (
     AnswerTooLargeError,
     BrokenError,
@@ -26,9 +28,7 @@ from turbolift.client.transport import (
     Response,
     Transport,
 )
-from turbolift.errors import (
-    TurboliftError,
-)
+from turbolift.errors import ConnectError, TurboliftError
 from turbolift.wire import (
     CONTRACT,
     DEADLINE,
@@ -65,6 +65,8 @@ class Caller:
         self._digits: list[str] = []
         self.policy = policy or Policy()
         self.tallies: dict[str, Tally] = {}
+        self.health = Health()
+        self._patient: dict[float, Caller] = {}
 
     async def call(
         self,
@@ -77,13 +79,28 @@ class Caller:
         idempotent: bool | None = None,
         compress: bool | str = False,
         max_answer: int | None = None,
+        wait: float | None = None,
+        hedge: float | None = None,
     ) -> Any:
         """Call `function` (an identity) and return its result, or raise what it raised.
 
-        `timeout` (seconds; None for none) and `idempotent` override the route's. A deadline inherited from
+        `timeout` (seconds; None for none) and `idempotent` override the route's, `wait` (seconds) the policy's times for
+        what did not run; with `hedge` an idempotent call is sent a second time after so many seconds. A deadline inherited from
         the call that is being served here always holds. `compress`: large bodies, by the best coding or a named one;
         `max_answer`: bytes, else the policy's.
         """
+        if wait is not None:
+            return await self.patient(wait).call(
+                function,
+                contract,
+                args,
+                kwargs,
+                timeout=timeout,
+                idempotent=idempotent,
+                compress=compress,
+                max_answer=max_answer,
+                hedge=hedge,
+            )
         try:
             tally = self.tallies[function]
         except KeyError:
@@ -101,6 +118,9 @@ class Caller:
                 _, trace, state = span.__enter__()
                 more = f"{tracing.TRACESTATE}: {state}\r\n" if state else ""
             route = self.current().route(function)
+            health = self.health
+            if route.replicas:
+                route = health.choose(route)
             seconds = route.timeout if timeout is ... else timeout
             deadline = current_deadline()
             if seconds is not None:
@@ -130,7 +150,12 @@ class Caller:
             )
             started = time.monotonic()
             known: Response | Exception | None = None
-            if route.contract == contract.digest and (deadline is None or deadline > started):
+            if (
+                route.contract == contract.digest
+                and (deadline is None or deadline > started)
+                and (not health.ailing or health.shut(route) is None)
+                and hedge is None
+            ):
                 # The usual call: one try, and the answer to it.
                 left = None if deadline is None else deadline - started
                 request = Request(path_of(function), f"{lines}{write_deadline(left)}\r\n", body, size)
@@ -152,11 +177,14 @@ class Caller:
                     ):
                         found = quick.result(response.body)  # type: ignore[arg-type]
                         if found is not None:
+                            if health.ailing:
+                                health.answered(route.endpoint)
                             return found[0]
             call = PendingCall(
                 self, function, contract, lines, body, size, deadline, seconds, idempotent, started, key
             )
             call.transport, call.max_answer = transport, most
+            call.hedge = hedge
             if known is None and deadline is not None and deadline <= started:
                 call.too_late("its deadline had passed before it was sent")
             return await call.run(route, known)
@@ -182,6 +210,30 @@ class Caller:
     def tally(self, function: str) -> Tally:
         """Return where calls of `function` are counted."""
         return self.tallies.setdefault(function, Tally())
+
+    def patient(self, seconds: float | None) -> Caller:
+        """Return a caller that has all in common with this one, but that its calls try for `seconds` (None: as this one's)
+        where nobody is there, or all are busy.
+        """
+        if seconds is None:
+            return self
+        found = self._patient.get(seconds)
+        if found is None:
+            found = copy.copy(self)
+            found.policy = self.policy._replace(refused=seconds, busy=seconds)
+            self._patient[seconds] = found
+        return found
+
+    def way(self, function: str) -> Route:
+        """Return the route of `function` to one of its endpoints. Raises ConnectError where no call can be sent there now,
+        or what the table does.
+        """
+        route = self.current().route(function)
+        if route.replicas:
+            return self.health.choose(route)
+        if self.health.ailing and self.health.shut(route) is not None:
+            raise ConnectError(f"{route.endpoint} is left out for now", endpoint=route.endpoint)
+        return route
 
     def _endpoint(self, function: str) -> str:
         try:

@@ -61,18 +61,30 @@ def outcome_of(error: BaseException) -> str:
 
 class Tally:
     """The calls of one function. Attributes: ``outcomes`` (label -> count), ``in_flight``, ``resent``, ``held`` (that found
-    the retry budget used up), ``times``.
+    the retry budget used up), ``hedges``, ``hedges_won``, ``times``.
 
     Calls come from many threads. Each change is one addition, within which CPython changes no thread.
     """
 
-    __slots__ = ("_counts", "budget", "held", "in_flight", "outcomes", "resent", "times")
+    __slots__ = (
+        "_counts",
+        "budget",
+        "hedges",
+        "hedges_won",
+        "held",
+        "in_flight",
+        "outcomes",
+        "resent",
+        "times",
+    )
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {"ok": 0}
         self.in_flight = 0
         self.resent = 0
         self.held = 0
+        self.hedges = 0
+        self.hedges_won = 0
         self.budget: Budget | None = None
         self.times = Times()
         self._counts = self.times.counts
@@ -129,6 +141,11 @@ class Collector:
             "Calls to be sent again that found the retry budget used up.",
             labels=["function"],
         )
+        hedges = CounterMetricFamily(
+            "turbolift_client_hedges",
+            "Calls that were sent a second time for want of an answer; won: that one was quicker.",
+            labels=["function", "won"],
+        )
         for function, tally in sorted(tallies.items()):
             for outcome, count in sorted(tally.outcomes.items()):
                 calls.add_metric([function, outcome], count)
@@ -136,7 +153,9 @@ class Collector:
             flying.add_metric([function], tally.in_flight)
             resent.add_metric([function], tally.resent)
             held.add_metric([function], tally.held)
-        yield from (calls, seconds, flying, resent, held)
+            hedges.add_metric([function, "yes"], tally.hedges_won)
+            hedges.add_metric([function, "no"], tally.hedges - tally.hedges_won)
+        yield from (calls, seconds, flying, resent, held, hedges)
         opened = GaugeMetricFamily(
             "turbolift_client_connections", "Open connections, by endpoint.", labels=["endpoint"]
         )
@@ -144,3 +163,19 @@ class Collector:
         for endpoint, count in sorted(counted.items()):
             opened.add_metric([endpoint], count)
         yield opened
+        out = GaugeMetricFamily(
+            "turbolift_client_left_out",
+            "1: the endpoint has failed in a row, and is left out.",
+            labels=["endpoint"],
+        )
+        ejections = CounterMetricFamily(
+            "turbolift_client_ejections",
+            "How often an endpoint was left out after it failed in a row.",
+            labels=["endpoint"],
+        )
+        if caller is not None:
+            for endpoint in caller.health.left_out():
+                out.add_metric([endpoint], 1)
+            for endpoint, count in sorted(dict(caller.health.ejections).items()):
+                ejections.add_metric([endpoint], count)
+        yield from (out, ejections)

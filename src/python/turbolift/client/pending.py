@@ -11,6 +11,8 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from turbolift.client.budget import WAITING, Budget
+from turbolift.client.health import Ailing
+from turbolift.client.hedge import send_hedged
 from turbolift.client.log import note_again
 from turbolift.client.policy import INSECURE
 from turbolift.client.routes import Route
@@ -53,6 +55,8 @@ if TYPE_CHECKING:
     from turbolift.client.caller import Caller
     from turbolift.contract import Contract
 
+_HOW = "Is it deployed? See './pants run deploy -- status'"
+
 path_of = functools.lru_cache(maxsize=1024)(function_path)
 
 
@@ -65,6 +69,8 @@ class PendingCall:
     resent = 0
     # Whether a server has had it: what never left here is no load.
     reached = False
+    # Seconds after which it is sent a second time beside the first.
+    hedge: float | None = None
 
     def __init__(
         self,
@@ -96,12 +102,16 @@ class PendingCall:
         self.idempotent = idempotent
         self.started = started
         self.path = path_of(function)
+        self.health = caller.health
 
     async def run(self, route: Route, known: Response | Exception | None) -> Any:
         """Try until there is a result or an error to raise; `known` is what became of the first try by `route`, where
         that was made.
         """
+        began = self.started
         while True:
+            if known is None and self.health.ailing:
+                route = await self.open(route)
             self.endpoint = route.endpoint
             if route.contract != self.contract.digest:
                 raise ContractMismatchError(
@@ -116,29 +126,24 @@ class PendingCall:
                 )
             try:
                 self.tries += 1
-                # Said even where there is none: without the header the tag's own timeout holds, for foreign
-                # callers.
-                deadline = self.deadline
-                left = None if deadline is None else deadline - time.monotonic()
                 if known is None:
-                    lines = f"{self.lines}{write_deadline(left)}\r\n"
-                    if self.resent:
-                        lines += f"{ATTEMPT}: {self.resent + 1}\r\n"
-                    request = Request(self.path, lines, self.body, self.size)
-                    response = await self.transport.send(
-                        route.endpoint,
-                        request,
-                        max_answer=self.max_answer,
-                        deadline=deadline,
-                        tls=route.tls,
-                    )
+                    began = time.monotonic()
+                    if self.hedge is None:
+                        response = await self.send(route, self.resent)
+                    else:
+                        response, route = await send_hedged(self, route, self.hedge)
+                        self.endpoint = route.endpoint
                 elif isinstance(known, Exception):
                     raise known
                 else:
                     response = known
             except LateError:
+                if route.replicas:
+                    self.health.failed(route, began, "no answer by the deadline")
                 self.too_late(None)
             except NotSentError as error:
+                if not isinstance(error, InsecureError):
+                    self.health.failed(route, began, str(error))
                 self.last = self.unreachable(error)
                 wait, window = 0.0, self.policy.refused
                 if isinstance(error, InsecureError) and error.reason != "handshake":
@@ -146,6 +151,7 @@ class PendingCall:
                     window = min(window, INSECURE)
             except BrokenError as error:
                 self.reached = True
+                self.health.failed(route, began, f"the connection broke ({error})")
                 self.last = self.maybe(f"the connection to {self.endpoint} broke ({error})")
                 self.resend_or_raise(route)
                 wait, window = 0.0, self.policy.refused
@@ -159,6 +165,8 @@ class PendingCall:
                     limit=error.limit,
                 ) from None
             else:
+                if self.health.ailing or route.replicas:
+                    self.judge(route, began, response)
                 if len(response.body) < LARGE:
                     answer = self.read(response)
                 else:
@@ -173,6 +181,19 @@ class PendingCall:
             known = None
             route = await self.next_route(route, wait, window)
             self.note_resend()
+
+    async def send(self, route: Route, resent: int, *, alone: bool = False) -> Response:
+        """Send it once, after `resent` other times; `alone`: by a connection that no other send of it is on."""
+        # Said even where there is none: without the header the tag's own timeout holds, for foreign callers.
+        deadline = self.deadline
+        left = None if deadline is None else deadline - time.monotonic()
+        lines = f"{self.lines}{write_deadline(left)}\r\n"
+        if resent:
+            lines += f"{ATTEMPT}: {resent + 1}\r\n"
+        request = Request(self.path, lines, self.body, self.size, alone=alone)
+        return await self.transport.send(
+            route.endpoint, request, max_answer=self.max_answer, deadline=deadline, tls=route.tls
+        )
 
     def note_resend(self) -> None:
         """Count, trace and log that the call is sent again."""
@@ -228,7 +249,9 @@ class PendingCall:
         enough.
         """
         assert self.last is not None
-        if self.moved(route) is None:
+        other = self.health.choose(route, route.endpoint) if route.replicas else route
+        moved = self.moved(route)
+        if moved is None and (other.endpoint == route.endpoint or self.tries >= len(route.replicas)):
             # 20 ms, 40 ms ... with full jitter above half; what the server asks for is the least.
             pause = min(self.policy.first * 2 ** (self.tries - 1), self.policy.longest)
             pause = max(pause * random.uniform(0.5, 1.0), retry_after * random.uniform(1.0, 1.25))
@@ -240,19 +263,61 @@ class PendingCall:
             await self.sleep(self.policy.first * random.uniform(0.5, 1.0))
         if self.reached:
             await self.pay(window)
-        return self.moved(route) or route
+        return self.moved(route) or other
+
+    async def open(self, route: Route) -> Route:
+        """Return the route when a call can be sent there: at once, or when somebody answers there again; raises the error
+        of the endpoint where waiting has gone on for long enough.
+        """
+        while (ailing := self.health.shut(route)) is not None and not await self.knock(
+            ailing, route.endpoint
+        ):
+            self.endpoint = route.endpoint
+            now = time.monotonic()
+            self.last = self.shut_out(ailing, now)
+            pause = min(max(ailing.until - now, 0.0), 0.2) + random.uniform(0.005, 0.05)
+            if now + pause - self.started > self.policy.refused:
+                raise self.last
+            await self.sleep(pause)
+            route = self.moved(route) or route
+        return route
+
+    async def knock(self, ailing: Ailing, endpoint: str) -> bool:
+        scope = asyncio.timeout(None if self.deadline is None else self.deadline - time.monotonic())
+        try:
+            async with scope:
+                return await ailing.knock(endpoint)
+        except TimeoutError:
+            if scope.expired():
+                self.too_late(None)
+            raise
+
+    def judge(self, route: Route, began: float, response: Response) -> None:
+        """Note whether the endpoint is well: that a function raises, or a queue is full, says nothing against it; that a
+        proxy has nobody behind it does, and that it starts or ends, where there are others.
+        """
+        why = ""
+        if response.status in (502, 503, 504) and route.replicas:
+            body = response.body
+            if not response.headers.get("Content-Type", "").startswith(PROBLEM) or isinstance(body, Frames):
+                why = f"status {response.status}"
+            elif b":not-ready" in body or b":draining" in body:
+                why = "it is starting or shutting down"
+        if why:
+            self.health.failed(route, began, why)
+        else:
+            self.health.answered(route.endpoint)
 
     async def pay(self, window: float) -> None:
         """Take one resend out of the function's budget: at once, or when there is something in it again; raises the last
         error where trying has gone on for long enough.
         """
         assert self.last is not None
-        tally, policy = self.caller.tallies[self.function], self.policy
-        budget = tally.budget
-        if budget is None:
-            budget = tally.budget = Budget(policy.share, policy.floor, policy.per_second)
-        if budget.take(tally.begun, tally.in_flight):
+        if self.may_spend():
             return
+        policy, tally = self.policy, self.caller.tallies[self.function]
+        budget = tally.budget
+        assert budget is not None
         tally.held += 1
         # All errors that a call is sent again after are made here, of one text.
         tries = f"{self.tries} {'try' if self.tries == 1 else 'tries'}"
@@ -272,7 +337,7 @@ class PendingCall:
                 if time.monotonic() + wait - self.started > window:
                     raise self.last
                 await self.sleep(wait)
-                if budget.take(tally.begun, tally.in_flight):
+                if self.may_spend():
                     return
         finally:
             budget.waiting -= 1
@@ -294,12 +359,24 @@ class PendingCall:
             now = self.tables().route(self.function)
         except TurboliftError:
             return None
-        return now if now.endpoint != route.endpoint else None
+        if now.endpoint == route.endpoint or any(route.endpoint == endpoint for endpoint, _ in now.replicas):
+            return None
+        return self.health.choose(now) if now.replicas else now
+
+    def may_repeat(self, route: Route) -> bool:
+        """Return whether it may run twice."""
+        return route.idempotent if self.idempotent is None else self.idempotent
+
+    def may_spend(self) -> bool:
+        """Take one send out of the function's budget, where something is in it."""
+        tally, policy = self.caller.tallies[self.function], self.policy
+        if tally.budget is None:
+            tally.budget = Budget(policy.share, policy.floor, policy.per_second)
+        return tally.budget.take(tally.begun, tally.in_flight)
 
     def resend_or_raise(self, route: Route) -> None:
         assert self.last is not None
-        again = route.idempotent if self.idempotent is None else self.idempotent
-        if not again or self.resent >= self.policy.resends:
+        if not self.may_repeat(route) or self.resent >= self.policy.resends:
             raise self.last
         self.resent += 1
         # What may have run for a while says nothing about how long the endpoint has been out of reach.
@@ -309,10 +386,19 @@ class PendingCall:
         said = f"{self.function}: cannot reach {self.endpoint}: {error}; the function did not run."
         if isinstance(error, InsecureError):
             return TlsError(said, function=self.function, endpoint=self.endpoint, reason=error.reason)
+        return ConnectError(f"{said} {_HOW}", function=self.function, endpoint=self.endpoint)
+
+    def shut_out(self, ailing: Ailing, now: float) -> ConnectError:
+        """Return the error of a call that was not sent, since its endpoint fails."""
+        left = max(ailing.until - now, 0.0)
         return ConnectError(
-            f"{said} Is it deployed? See './pants run deploy -- status'",
+            f"{self.function}: cannot reach {self.endpoint}: {ailing.why}; the function did not run. "
+            f"{ailing.failures} tries in a row have failed in {now - ailing.since:.1f} s, the last one "
+            f"{now - ailing.last:.1f} s ago; the next one is in {left:.1f} s. {_HOW}",
             function=self.function,
             endpoint=self.endpoint,
+            failing=now - ailing.since,
+            retry_after=left,
         )
 
     def maybe(self, what: str) -> MaybeExecuted:

@@ -30,13 +30,16 @@ _ENDPOINT = re.compile(r"^(unix:///.+|https?://[^/]+)$")
 _HTTPS = re.compile(r"^https://")
 _SERVER_NAME = re.compile(r"^[^\s/]+$")
 _TABLE_FIELDS = frozenset({"version", "deployment", "platform", "generation", "routes"})
-_ROUTE_FIELDS = frozenset({"version", "endpoint", "contract", "timeout", "idempotent", "server_name"})
+_ROUTE_FIELDS = frozenset(
+    {"version", "endpoint", "contract", "timeout", "idempotent", "server_name", "replicas"}
+)
 
 
 class Route(NamedTuple):
     """One entry: where a function is served, under which contract, and how long a call may take (seconds).
 
-    ``tls`` of an ``https://`` endpoint: whose certificate it must show, and where the caller's own are.
+    ``tls`` of an ``https://`` endpoint: whose certificate it must show, and where the caller's own are. ``replicas``: where
+    the same version is served at several endpoints, all of them, each with its ``tls``.
     """
 
     version: str
@@ -45,6 +48,7 @@ class Route(NamedTuple):
     timeout: float | None = None
     idempotent: bool = False
     tls: Tls | None = None
+    replicas: tuple[tuple[str, Tls | None], ...] = ()
 
 
 class RouteTable(NamedTuple):
@@ -102,17 +106,37 @@ def _route(entry: Any, path: str, source: str, folder: str) -> Route:
     idempotent = entry.get("idempotent", False)
     if not isinstance(idempotent, bool):
         _broken(source, f"{path}.idempotent", f"must be true or false, not {idempotent!r}")
-    endpoint = _matching(
-        entry["endpoint"], _ENDPOINT, "unix:///path or http(s)://host:port", f"{path}.endpoint", source
-    )
+    endpoint = _endpoint(entry["endpoint"], f"{path}.endpoint", source)
+    tls = _tls(endpoint, entry, path, source, folder)
     return Route(
         version=_matching(entry["version"], _VERSION, "64 hexadecimal digits", f"{path}.version", source),
         endpoint=endpoint,
         contract=_matching(entry["contract"], _DIGEST, "sha256:<64 hex>", f"{path}.contract", source),
         timeout=None if timeout is None else float(timeout),
         idempotent=idempotent,
-        tls=_tls(endpoint, entry, path, source, folder),
+        tls=tls,
+        replicas=_replicas((endpoint, tls), entry, path, source, folder),
     )
+
+
+def _endpoint(value: Any, path: str, source: str) -> str:
+    return _matching(value, _ENDPOINT, "unix:///path or http(s)://host:port", path, source)
+
+
+def _replicas(
+    first: tuple[str, Tls | None], entry: dict[str, Any], path: str, source: str, folder: str
+) -> tuple[tuple[str, Tls | None], ...]:
+    """Return all endpoints of a route, where it has more than one."""
+    path = f"{path}.replicas"
+    given = entry.get("replicas", [])
+    if not isinstance(given, list):
+        _broken(source, path, f"must be an array of endpoints, not {given!r:.80}")
+    found = {first[0]: first[1]}
+    for number, one in enumerate(given):
+        endpoint = _endpoint(one, f"{path}[{number}]", source)
+        named = entry if _HTTPS.search(endpoint) else {}
+        found.setdefault(endpoint, _tls(endpoint, named, path, source, folder))
+    return tuple(found.items()) if len(found) > 1 else ()
 
 
 def _tls(endpoint: str, entry: dict[str, Any], path: str, source: str, folder: str) -> Tls | None:

@@ -18,7 +18,7 @@ class Request(NamedTuple):
 
     ``lines``: the headers as they are sent, ``Name: value\\r\\n`` each, but for Host and Content-Length. ``feed``: given
     the pieces of a body that is sent as it is made (chunked) with status 200, as they come; the whole is in the Response
-    all the same.
+    all the same. ``alone``: not by a connection that has other requests in flight.
     """
 
     path: str
@@ -26,6 +26,7 @@ class Request(NamedTuple):
     body: Sequence[Buffer]
     size: int
     feed: Callable[[bytes], None] | None = None
+    alone: bool = False
 
 
 class Response(NamedTuple):

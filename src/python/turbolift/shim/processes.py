@@ -17,8 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from turbolift.shim.frames import ANSWER, pack_request, unpack_answer
 from turbolift.shim.log import log
+from turbolift.shim.messages import ANSWER, pack_request, unpack_answer
 from turbolift.shim.metrics import Metrics
 from turbolift.shim.servant import POD, Answer, Received, problem_answer
 from turbolift.wire import Problem

@@ -36,9 +36,8 @@ def pack_request(content_type: str, body: Received) -> list[Buffer]:
     kind = b"" if content_type == JSON else content_type.encode("utf-8", "surrogatepass")
     trace = (current_trace() or "").encode("ascii")
     head = REQUEST.pack(left, len(kind), len(trace), len(body)) + kind + trace
-    if isinstance(body, Frames):
-        return [head, *body.pieces()]
-    return [head + body] if len(body) <= JOINED else [head, body]
+    pieces = body.pieces() if isinstance(body, Frames) else [body]
+    return [b"".join((head, *pieces))] if len(body) <= JOINED else [head, *pieces]
 
 
 def receive_request(channel: socket.socket) -> tuple[str, float | None, str | None, Received]:
