@@ -18,10 +18,10 @@ from typing import Any, cast, get_args, get_origin
 from turbolift.contract.codec import Node
 from turbolift.contract.containers import ListNode, VariadicTupleNode
 
-LONG = 50_000
+LONG = 100_000
 """Items from which on a list is worth the detour."""
 
-TEXT = 1024 * 1024
+TEXT = 2 * 1024 * 1024
 """Bytes from which on a text is."""
 
 _ITEMS = 10_000

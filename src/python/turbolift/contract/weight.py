@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-HEAVY = 1024 * 1024
+HEAVY = 2 * 1024 * 1024
 """Bytes of JSON, about."""
 
 _DEPTH = 4
