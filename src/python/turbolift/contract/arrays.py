@@ -90,10 +90,9 @@ def _copied(value: Any, order: str) -> memoryview:
     long.
     """
     if not (value.flags.c_contiguous or value.flags.f_contiguous):
-        value = np.ascontiguousarray(value)
-        return memoryview(value.reshape(-1).view(np.uint8))
+        return memoryview(value.tobytes())
     flat = value.reshape(-1, order=order).view(np.uint8)
-    copy = np.empty(flat.shape, np.uint8)
+    copy: Any = np.empty(flat.shape, np.uint8)
     for at in range(0, len(flat), _STEP):
         copy[at : at + _STEP] = flat[at : at + _STEP]
     return memoryview(copy)

@@ -51,18 +51,19 @@ class LongList:
 
     def __init__(self, node: ListNode | VariadicTupleNode, value: Sequence[Any]) -> None:
         self._item = node.item
-        self._values = value[:]
+        # In slices, which are let go of one by one: to end a list of millions takes its time as well.
+        self._slices = [value[at : at + _ITEMS] for at in range(0, len(value), _ITEMS)][::-1]
 
     def pieces(self, encode: Encode) -> Iterator[bytes]:
-        """Yield the text. Raises Mismatch, and ValueError where it is not ASCII."""
-        values = self._values
-        yield b"["
-        for at in range(0, len(values), _ITEMS):
-            items: Any = self._item.encode_many([*values[at : at + _ITEMS]], cast("Any", None), 1)
+        """Yield the text, once. Raises Mismatch, and ValueError where it is not ASCII."""
+        start = b"["
+        while self._slices:
+            items: Any = self._item.encode_many([*self._slices.pop()], cast("Any", None), 1)
             text = encode(items)
             if not text.isascii():
                 raise ValueError("letters beyond ASCII")
-            yield (b"," if at else b"") + text[1:-1]
+            yield start + text[1:-1]
+            start = b","
         yield b"]"
 
 
@@ -151,7 +152,8 @@ class Runs:
             hint = next(one for one in get_args(hint) if get_origin(one) is kind)
         inner = get_args(hint)
         if len(value) == 1 and type(value[0]) is int and value[0] in self._places:
-            return kind(self._decoded(self._places.pop(value[0]), inner[0]))
+            numbers = self._decoded(self._places.pop(value[0]), inner[0])
+            return numbers if kind is list else tuple(numbers)
         if kind is tuple and not (len(inner) == 2 and isinstance(inner[1], EllipsisType)):
             return tuple(map(self.fill, value, inner))
         return kind(self.fill(item, inner[0]) for item in value)
