@@ -51,20 +51,33 @@ class LongList:
 
     def __init__(self, node: ListNode | VariadicTupleNode, value: Sequence[Any]) -> None:
         self._item = node.item
-        # In slices, which are let go of one by one: to end a list of millions takes its time as well.
-        self._slices = [value[at : at + _ITEMS] for at in range(0, len(value), _ITEMS)][::-1]
+        self._values = value[:]  # no copy where it is a tuple
 
     def pieces(self, encode: Encode) -> Iterator[bytes]:
         """Yield the text, once. Raises Mismatch, and ValueError where it is not ASCII."""
         start = b"["
-        while self._slices:
-            items: Any = self._item.encode_many([*self._slices.pop()], cast("Any", None), 1)
+        for some in self._slices():
+            items: Any = self._item.encode_many(some, cast("Any", None), 1)
             text = encode(items)
             if not text.isascii():
                 raise ValueError("letters beyond ASCII")
             yield start + text[1:-1]
             start = b","
         yield b"]"
+
+    def _slices(self) -> Iterator[list[Any]]:
+        values = self._values
+        if not isinstance(values, list):
+            for at in range(0, len(values), _ITEMS):
+                yield [*values[at : at + _ITEMS]]
+            return
+        # Let go of slice by slice: to end a list of millions takes its time as well.
+        values.reverse()
+        while values:
+            some = values[-_ITEMS:]
+            del values[-_ITEMS:]
+            some.reverse()
+            yield some
 
 
 class LateNode:
