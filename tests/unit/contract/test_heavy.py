@@ -30,9 +30,9 @@ def texts(values: list[str], flags: list[bool] = []) -> list[str]:  # noqa: B006
 FLOATS, INTS, TEXTS = contract_of(floats), contract_of(ints), contract_of(texts)
 
 rnd = random.Random(3)
-LONG_FLOATS = [rnd.choice([rnd.random(), rnd.uniform(-1e300, 1e300), -0.0, 1e-320]) for _ in range(80_000)]
-LONG_INTS = tuple(rnd.choice([rnd.randrange(-9, 9), rnd.randrange(-(2**63), 2**64)]) for _ in range(90_000))
-LONG_TEXTS = [str(i) + '"[,' * (i % 3) for i in range(60_000)]
+LONG_FLOATS = [rnd.choice([rnd.random(), rnd.uniform(-1e300, 1e300), -0.0, 1e-320]) for _ in range(120_000)]
+LONG_INTS = tuple(rnd.choice([rnd.randrange(-9, 9), rnd.randrange(-(2**63), 2**64)]) for _ in range(150_000))
+LONG_TEXTS = [str(i) + '"[,' * (i % 3) for i in range(110_000)]
 
 
 def exactly(value: Any) -> Any:
@@ -48,10 +48,10 @@ def exactly(value: Any) -> Any:
         (FLOATS, (LONG_FLOATS,), {}),
         (FLOATS, (LONG_FLOATS, "ab[1,2]"), {"more": [1, 2]}),
         (FLOATS, (), {"more": [*LONG_INTS], "values": [*LONG_FLOATS, 1, 2.5]}),
-        (FLOATS, ([1.5],), {"more": [7] * 60_000}),
+        (FLOATS, ([1.5],), {"more": [7] * 110_000}),
         (INTS, (LONG_INTS,), {}),
         (INTS, (LONG_INTS, [LONG_FLOATS, [1.0], LONG_FLOATS[::-1]]), {}),
-        (TEXTS, (LONG_TEXTS, [True, False] * 40_000), {}),
+        (TEXTS, (LONG_TEXTS, [True, False] * 110_000), {}),
     ],
 )
 def test_calls(contract: Contract, args: Any, kwargs: Any) -> None:
@@ -83,12 +83,12 @@ def test_results(contract: Contract, value: Any) -> None:
 
 
 def test_what_is_called_is_what_was_there_at_the_call() -> None:
-    values = [1.5] * 60_000
+    values = [1.5] * 110_000
     later = FLOATS.quick.later((values,), {})
-    values[:] = [2.5] * 60_000
+    values[:] = [2.5] * 110_000
     pieces = later()
     assert pieces is not None
-    assert FLOATS.quick.arguments(b"".join(pieces)) == {"values": [1.5] * 60_000}
+    assert FLOATS.quick.arguments(b"".join(pieces)) == {"values": [1.5] * 110_000}
 
 
 def test_not_a_number_goes_by_the_exact_steps() -> None:
@@ -161,8 +161,8 @@ class Thing:
     ("value", "expected"),
     [
         (1, False), (1.5, False), (None, False), ("x" * 1000, False), (b"x" * 10_000_000, False), ([], False), ({}, False),
-        ("x" * 2_000_000, True), ([1.0] * 200_000, True), ([[1.0] * 500] * 500, True), ({"a": [1] * 300_000}, True),
-        ([{"name": "x" * 100}] * 20_000, True), ([Thing()] * 5000, True), ([Thing()] * 5, False), ([b"x" * 100_000] * 100, False),
+        ("x" * 3_000_000, True), ([1.0] * 300_000, True), ([[1.0] * 700] * 500, True), ({"a": [1] * 300_000}, True),
+        ([{"name": "x" * 100}] * 30_000, True), ([Thing()] * 9000, True), ([Thing()] * 5, False), ([b"x" * 100_000] * 100, False),
     ],
 )  # fmt: skip
 def test_what_is_heavy(value: Any, expected: bool) -> None:

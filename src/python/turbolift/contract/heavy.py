@@ -18,10 +18,10 @@ from typing import Any, cast, get_args, get_origin
 from turbolift.contract.codec import Node
 from turbolift.contract.containers import ListNode, VariadicTupleNode
 
-LONG = 50_000
+LONG = 100_000
 """Items from which on a list is worth the detour."""
 
-TEXT = 1024 * 1024
+TEXT = 2 * 1024 * 1024
 """Bytes from which on a text is."""
 
 _ITEMS = 10_000
@@ -51,19 +51,33 @@ class LongList:
 
     def __init__(self, node: ListNode | VariadicTupleNode, value: Sequence[Any]) -> None:
         self._item = node.item
-        self._values = value[:]
+        self._values = value[:]  # no copy where it is a tuple
 
     def pieces(self, encode: Encode) -> Iterator[bytes]:
-        """Yield the text. Raises Mismatch, and ValueError where it is not ASCII."""
-        values = self._values
-        yield b"["
-        for at in range(0, len(values), _ITEMS):
-            items: Any = self._item.encode_many([*values[at : at + _ITEMS]], cast("Any", None), 1)
+        """Yield the text, once. Raises Mismatch, and ValueError where it is not ASCII."""
+        start = b"["
+        for some in self._slices():
+            items: Any = self._item.encode_many(some, cast("Any", None), 1)
             text = encode(items)
             if not text.isascii():
                 raise ValueError("letters beyond ASCII")
-            yield (b"," if at else b"") + text[1:-1]
+            yield start + text[1:-1]
+            start = b","
         yield b"]"
+
+    def _slices(self) -> Iterator[list[Any]]:
+        values = self._values
+        if not isinstance(values, list):
+            for at in range(0, len(values), _ITEMS):
+                yield [*values[at : at + _ITEMS]]
+            return
+        # Let go of slice by slice: to end a list of millions takes its time as well.
+        values.reverse()
+        while values:
+            some = values[-_ITEMS:]
+            del values[-_ITEMS:]
+            some.reverse()
+            yield some
 
 
 class LateNode:
@@ -151,7 +165,8 @@ class Runs:
             hint = next(one for one in get_args(hint) if get_origin(one) is kind)
         inner = get_args(hint)
         if len(value) == 1 and type(value[0]) is int and value[0] in self._places:
-            return kind(self._decoded(self._places.pop(value[0]), inner[0]))
+            numbers = self._decoded(self._places.pop(value[0]), inner[0])
+            return numbers if kind is list else tuple(numbers)
         if kind is tuple and not (len(inner) == 2 and isinstance(inner[1], EllipsisType)):
             return tuple(map(self.fill, value, inner))
         return kind(self.fill(item, inner[0]) for item in value)

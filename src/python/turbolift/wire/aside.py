@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-LARGE = 1024 * 1024
+LARGE = 2 * 1024 * 1024
 """From this many bytes on, the step to a thread costs less than what others would wait for."""
 
 THREADS = 2

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from turbolift.wire.frames import FRAMES, HEAD, LENGTH, Frames, truncated
+from turbolift.wire.send import STREAMED
 
 AT_ONCE = 4 * 1024 * 1024
 """Bytes that an announced size is believed; more memory is taken only as bytes come in."""
@@ -25,7 +26,6 @@ DIRECT = 64 * 1024
 """From this many missing bytes on, the socket is read straight into the body, or into a raw part."""
 
 _ZEROS = bytes(STEP)
-_EMPTY = memoryview(b"")
 
 
 class Body(Protocol):
@@ -55,7 +55,8 @@ def body_of(
     content_type: str | None, size: int, first: bytes | bytearray | memoryview = b"", *, known: bool = True
 ) -> Body:
     """Return a body of `size` bytes that begins with `first`; not `known`: of so many at most."""
-    if content_type == FRAMES and size >= DIRECT:
+    # To take small ones apart costs more than to copy them.
+    if content_type == FRAMES and size > STREAMED:
         return FramedBody(size, first)
     return PlainBody(size, first, at_once=AT_ONCE if known else DIRECT)
 
@@ -124,9 +125,11 @@ class _Constant:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._file = io.BytesIO()
-        self._view = _EMPTY
-        self._have = 0
+        self._have = min(size, AT_ONCE)
+        # Nobody else has these bytes, so they are not copied either.
+        self._file = io.BytesIO(bytes(self._have))
+        self._file.seek(self._have)
+        self._view = self._file.getbuffer()
         self._got = 0
 
     @property
