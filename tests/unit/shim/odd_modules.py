@@ -437,4 +437,134 @@ def makes(what: str, size: int) -> Any:
     return None
 '''
 
-ODD_MODULES = {"served_errors": ERRORS, "served_values": VALUES}
+API = '''
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import ipaddress
+import pathlib
+import uuid
+import zoneinfo
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
+
+from turbolift import Local, on
+
+class Color(enum.Enum):
+    RED = 1
+    BLUE = "blue"
+
+class Mode(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+@dataclasses.dataclass
+class Card:
+    number: str
+    month: int = 1
+
+@dataclasses.dataclass
+class Transfer:
+    account: str
+    amount: decimal.Decimal
+
+@dataclasses.dataclass
+class Tree:
+    value: int
+    children: list["Tree"] = dataclasses.field(default_factory=list)
+
+class Pair(NamedTuple):
+    left: int
+    right: str = "r"
+
+class Movie(TypedDict):
+    title: str
+    year: NotRequired[int]
+
+@on(Local())
+def plain(a: int, b: float = 1.0, *, c: str | None = None, d: bool = False) -> dict[str, int | float | str | bool | None]:
+    """Gives back what it is given."""
+    return {"a": a, "b": b, "c": c, "d": d}
+
+@on(Local(), workers="loop")
+def shapes(a: tuple[int, str], b: tuple[int, *tuple[str, ...], bool], c: tuple[float, ...], d: dict[int, str],
+           e: complex, f: range, g: slice, h: collections.deque[int]) -> list[Any]:
+    return [list(a), len(b), len(c), len(d)]
+
+@on(Local(), workers="loop")
+def same_shapes(a: tuple[int, str], b: tuple[tuple[int, bool], ...]) -> tuple[tuple[int, str], tuple[tuple[int, bool], ...]]:
+    return a, b
+
+@on(Local())
+async def records(card: Card | Transfer, tree: Tree, pair: Pair, movie: Movie, color: Color, mode: Mode,
+                  word: Literal["a", 1, True, None]) -> Card | Transfer:
+    return card
+
+@on(Local())
+def scalars(when: datetime.datetime, day: datetime.date, at: datetime.time, lasts: datetime.timedelta, price: decimal.Decimal,
+            part: fractions.Fraction, key: uuid.UUID, path: pathlib.PurePosixPath, data: bytes, more: bytearray,
+            unique: set[int], fixed: frozenset[str]) -> list[str]:
+    return [str(when), str(day), str(at), str(lasts), str(price)]
+
+@on(Local())
+def addresses(a: ipaddress.IPv4Address, b: ipaddress.IPv6Address, c: ipaddress.IPv4Network = ipaddress.IPv4Network("10.0.0.0/8"),
+              d: ipaddress.IPv6Interface = ipaddress.IPv6Interface("::1")) -> str:
+    return str(a)
+
+@on(Local())
+def anything(value: Any, zone: zoneinfo.ZoneInfo | None = None) -> Any:
+    return value
+
+@on(Local())
+def variadic(first: int, /, second: str = "", *rest: int, flag: bool = False, **others: float) -> int:
+    return len(rest) + len(others)
+
+@on(Local(), workers="processes", concurrency=1)
+def nothing() -> None:
+    return None
+'''
+
+LEAKS = """
+import asyncio
+import gc
+import os
+import tracemalloc
+
+from turbolift import Local, on
+
+def _work(what, text):
+    if what == "echo":
+        return text
+    if what == "fail":
+        raise KeyError(text, [text] * 100)
+    if what == "wrong":
+        return 7
+    if what == "memory":
+        # What is alive, and what is open, in this process.
+        for _ in range(3):
+            gc.collect()
+        return f"{tracemalloc.get_traced_memory()[0]} {len(os.listdir('/proc/self/fd'))}"
+    raise AssertionError(what)
+
+@on(Local(), workers="loop", max_payload="100Ki")
+def inline(what: str, text: str = "") -> str:
+    return _work(what, text)
+
+@on(Local(), concurrency=8, max_payload="100Ki")
+def threads(what: str, text: str = "") -> str:
+    return _work(what, text)
+
+@on(Local(), workers="processes", concurrency=1, max_payload="100Ki")
+def processes(what: str, text: str = "") -> str:
+    return _work(what, text)
+
+@on(Local(), max_payload="100Ki")
+async def asynchronous(what: str, text: str = "") -> str:
+    if what == "wait":
+        await asyncio.sleep(600)
+    return _work(what, text)
+"""
+
+ODD_MODULES = {"served_errors": ERRORS, "served_values": VALUES, "served_api": API, "served_leaks": LEAKS}

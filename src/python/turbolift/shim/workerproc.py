@@ -111,6 +111,10 @@ def _zygote(servant: Servant, control: socket.socket) -> None:
                 os.close(descriptors[0])
                 children.add(pid)
                 _say(control, {"started": pid})
+    # The ends of the workers are news to nobody, and must find no closed socket to be written to.
+    signal.set_wakeup_fd(-1)
+    for end in (wake, waker, control):
+        end.close()
     # The server is gone: so is whoever waits for what the workers do.
     for pid in children:
         with suppress(ProcessLookupError):
