@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, cast
 
 from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces, size_of, stream
-from turbolift.shim.lane.state import State
+from turbolift.shim.lane.state import PROBES, TEXT, State
 from turbolift.shim.log import log
 from turbolift.shim.servant import Answer
 from turbolift.wire.frames import JSON
@@ -47,15 +48,6 @@ AHEAD = 64 * 1024
 IN_A_ROW = 32
 """Pipelined requests of one connection that are answered before others have their turn."""
 
-
-TEXT = {"Content-Type": "text/plain; charset=utf-8"}
-
-PROBES = {
-    b"GET /healthz HTTP/1.1\r\n": ((200, b"ok\n"), (200, b"ok\n")),
-    b"GET /readyz HTTP/1.1\r\n": ((200, b"ready\n"), (503, b"draining\n")),
-}
-"""How a probe starts -> the answer to it, and the one while draining."""
-
 _GOES_ON = CallHead({}, 0)
 """Of the head of a call that was answered already: the connection goes on."""
 
@@ -78,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._partial = False
         # How each call of turbolift's client on this connection starts, once there was one.
         self._common = b""
+        self._read = self._bound = 0.0
 
     # What the transport tells.
 
@@ -89,7 +82,11 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (Protocol)."""
+        if not self._pending:
+            self._bound = self._lane.dispatcher.seen(self._read)
+        self._read = time.monotonic()
         if self._state is State.HEAD:
+            self._lane.dispatcher.since = self._bound
             if self._pending:
                 self._pending += data
                 data = bytes(self._pending)
@@ -184,9 +181,8 @@ class Connection(asyncio.Protocol):
         lane, common = self._lane, self._common
         inline, usual = lane.dispatcher.inline, lane.heads.usual
         most = lane.dispatcher.max_payload
-        at, size = 0, len(data)
+        at, size, unsent = 0, len(data), 0
         answers: list[bytes] = []
-        unsent = 0
         while at < size and len(answers) < IN_A_ROW:
             call = next_call(data, at, common)
             if call is None or call.end > size or call.end - call.start > most:
@@ -200,7 +196,7 @@ class Connection(asyncio.Protocol):
             if text is not None and not lane.dispatcher.gate.draining:
                 answers.append(text)
                 unsent += len(text)
-                if unsent > JOINED:
+                if unsent > JOINED or lane.dispatcher.took_long(self._read):
                     break
                 continue
             self._write(answers)
@@ -350,6 +346,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Look at what has come in the meantime."""
         self._state = State.HEAD
+        self._lane.dispatcher.since = self._bound
         data = bytes(self._pending)
         self._pending.clear()
         if data:
