@@ -43,8 +43,8 @@ GROWTH = (1.1, 4.0)
 # Where each kind runs, and what a call costs: time and little CPU, so that callers on the same machine do not take it away.
 KINDS = {
     "inline": ('workers="loop"', 0.008),
-    "threads": ('workers="threads", concurrency=4', 0.032),
-    "processes": ('workers="processes", concurrency=2', 0.016),
+    "threads": ('workers="threads", concurrency=8', 0.064),
+    "processes": ('workers="processes", concurrency=4', 0.032),
 }
 
 _MODULE = """
