@@ -94,8 +94,8 @@ def test_the_mean_lies_between_the_least_and_the_most(times: list[float]) -> Non
 
 @pytest.fixture
 def user(modules: Path) -> Any:
-    (modules / "served_slow.py").write_text(MODULE)
-    return importlib.import_module("served_slow")
+    (modules / "served_pressed.py").write_text(MODULE)
+    return importlib.import_module("served_pressed")
 
 
 def ended(endpoint: str) -> dict[str, int]:
@@ -109,7 +109,7 @@ def test_what_would_be_late_is_refused_and_does_not_run(
     deployment: Any, user: Any, tmp_path: Path, kind: str
 ) -> None:
     ran = tmp_path / "ran"
-    shim = deployment.start(f"served_slow:{kind}", RAN=str(ran))
+    shim = deployment.start(f"served_pressed:{kind}", RAN=str(ran))
     work = getattr(user, kind)
 
     async def main() -> list[Any]:
@@ -140,7 +140,7 @@ def test_what_would_be_late_is_refused_and_does_not_run(
 )
 def test_what_has_lain_unread_for_too_long_is_refused(deployment: Any, user: Any, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
-    shim = deployment.start("served_slow:inline", RAN=str(ran))
+    shim = deployment.start("served_pressed:inline", RAN=str(ran))
 
     async def main() -> list[Any]:
         assert await user.inline.with_options(timeout=60)(-1) == -1

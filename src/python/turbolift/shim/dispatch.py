@@ -18,7 +18,7 @@ from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
 from turbolift.shim.memory import Known, Memory, Run, mark_of
 from turbolift.shim.metrics import Metrics
-from turbolift.shim.pressure import IDLE, JOINED_TIME, LAG, MARGIN, Pressure
+from turbolift.shim.pressure import IDLE, JOINED_TIME, LAG, MARGIN, Pressure, switches
 from turbolift.shim.runners import Buffer, Runner
 from turbolift.shim.servant import USUAL, Answer, problem_answer
 from turbolift.wire import (
@@ -80,6 +80,7 @@ class Dispatcher:
         self.since = inf
         """When what is read now cannot have come before; ``time.monotonic`` seconds."""
         self._idle = self._ended = 0.0
+        self._switches = -1
         self._told = -inf
 
     @property
@@ -144,13 +145,15 @@ class Dispatcher:
         if tracing.tracer() is not None:
             return None
         started = time.monotonic()
-        if started - self._ended > IDLE:
-            self._idle = started  # all that had come was read
-        elif started - self.since > LAG and started - self._idle > LAG and remaining is not None:
+        if started - self._ended > IDLE and self._switches != switches(self._switches):
+            self._idle = started  # it has waited for something to read: all that had come was read
+        lags = started - self.since > LAG and started - self._idle > LAG
+        if lags and remaining is not None:
             # While others ran it has lain in the socket, for so long perhaps.
             lain = started - max(self.since, self._idle)
             if lain + self.metrics.mean_seconds() > MARGIN * remaining:
                 self._ended = started
+                self._switches = switches(0)
                 answer = self._overloaded(
                     f"calls have waited {lain:.3f} s to be read", max(round(lain / 2, 3), 0.05)
                 )
@@ -160,6 +163,7 @@ class Dispatcher:
         # As in a task, what the function does to the context is gone after it.
         answer = contextvars.copy_context().run(_served, run, content_type, body, deadline, trace)
         self._ended = ended = time.monotonic()
+        self._switches = switches(0) if lags else -1
         if self._memory is not None and key is not None:
             self._memory.keep(key if type(key) is bytes else _bytes(key), body, answer, ended)
         self.ended(answer.outcome, ended - started, trace, key)

@@ -10,13 +10,16 @@ another's.
 
 from __future__ import annotations
 
+import resource
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from turbolift.shim.gate import Gate
 
+_WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+
 IDLE = 0.002
-"""Seconds without a call after which the loop has certainly read all that had come."""
+"""Seconds between two calls in which the loop has read all that had come, and waited, or was not given the processor."""
 
 LAG = 0.02
 """Seconds that a call may have lain unread before anybody asks whether it is too late for it."""
@@ -26,6 +29,13 @@ JOINED_TIME = 0.002
 
 MARGIN = 0.8
 """Of the time that a call has, so much may be spent here: the answer must travel, and estimates are estimates."""
+
+
+def switches(known: int) -> int:
+    """Return how often this thread has waited for something by itself, as sleeping for want of anything to read is, and being
+    preempted is not; another number than `known` where that is negative: it is not known.
+    """
+    return 0 if known < 0 else resource.getrusage(_WHO).ru_nvcsw
 
 
 class Pressure:

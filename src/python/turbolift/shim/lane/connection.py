@@ -78,11 +78,12 @@ class Connection(asyncio.Protocol):
         """Start (Protocol)."""
         self._transport = cast("asyncio.Transport", transport)
         self._lane.add(self)
+        self._bound = self._lane.dispatcher.seen(0.0)
         self._since = self._lane.now
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (Protocol)."""
-        if not self._pending:
+        if self._read and not self._pending:
             self._bound = self._lane.dispatcher.seen(self._read)
         self._read = time.monotonic()
         if self._state is State.HEAD:
