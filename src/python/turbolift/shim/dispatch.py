@@ -10,6 +10,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 
 from turbolift.shim.batches import Batches
 from turbolift.shim.codings import is_coded, packed, unpacked
@@ -18,6 +19,7 @@ from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
 from turbolift.shim.memory import Known, Mark, Memory, Run, mark_of
 from turbolift.shim.metrics import Metrics
+from turbolift.shim.pressure import IDLE, JOINED_TIME, LAG, MARGIN, Pressure, switches
 from turbolift.shim.runners import Runner
 from turbolift.shim.servant import USUAL, Answer, Received, problem_answer
 from turbolift.wire import (
@@ -37,6 +39,9 @@ from turbolift.wire.aside import LARGE
 from turbolift.wire.batch import BATCH
 from turbolift.wire.context import serving
 from turbolift.wire.frames import Frames
+
+TELL = 0.1
+"""Seconds between two lines of the log that say that a call was refused for want of a place."""
 
 
 def _served(
@@ -73,11 +78,30 @@ class Dispatcher:
         # What is not idempotent is never sent again once it may have run: there is nothing to remember.
         self._memory = Memory() if served.function.options.idempotent else None
         self._batches = Batches(self)
+        self._pressure = Pressure(gate)
+        self._seen = 0.0
+        self.since = inf
+        """When what is read now cannot have come before; ``time.monotonic`` seconds."""
+        self._idle = self._ended = 0.0
+        self._switches = -1
+        self._told = -inf
 
     @property
     def is_inline(self) -> bool:
         """Whether calls are run one after the other, without waiting for anything."""
         return self._inline is not None
+
+    def seen(self, when: float) -> float:
+        """Note that a connection is read that was last read at `when` (``time.monotonic`` seconds): since then the loop has
+        looked at all others, and had those read that had something. Return when what is read now cannot have come before.
+        """
+        if when > self._seen:
+            self._seen = when
+        return self._seen
+
+    def took_long(self, read: float) -> bool:
+        """Whether the calls that were read then have taken so long that their answers wait no more for each other."""
+        return self._ended - read > JOINED_TIME
 
     def at_once(self, headers: Mapping[str, str], body: Received) -> Answer | None:
         """Answer a call of the function served here, if it needs no waiting: the same as ``dispatch``, but for its
@@ -128,10 +152,25 @@ class Dispatcher:
         if tracing.tracer() is not None:
             return None
         started = time.monotonic()
+        if started - self._ended > IDLE and self._switches != switches(self._switches):
+            self._idle = started  # it has waited for something to read: all that had come was read
+        lags = started - self.since > LAG and started - self._idle > LAG
+        if lags and remaining is not None:
+            # While others ran it has lain in the socket, for so long perhaps.
+            lain = started - max(self.since, self._idle)
+            if lain + self.metrics.mean_seconds() > MARGIN * remaining:
+                self._ended = started
+                self._switches = switches(0)
+                answer = self._overloaded(
+                    f"calls have waited {lain:.3f} s to be read", max(round(lain / 2, 3), 0.05)
+                )
+                self.ended(answer.outcome, 0.0, trace, key)
+                return self._completed(answer)
         deadline = None if remaining is None else started + remaining
         # As in a task, what the function does to the context is gone after it.
         answer = contextvars.copy_context().run(_served, run, content_type, body, deadline, trace)
-        ended = time.monotonic()
+        self._ended = ended = time.monotonic()
+        self._switches = switches(0) if lags else -1
         if self._memory is not None and key is not None:
             self._memory.keep(key if type(key) is bytes else _bytes(key), body, answer, ended)
         self.ended(answer.outcome, ended - started, trace, key)
@@ -185,6 +224,12 @@ class Dispatcher:
             self.gate.leave()
 
     def _note(self, outcome: str, seconds: float, key: str | None, trace: str | None) -> None:
+        if outcome == "overloaded":
+            # A line for each would cost as much as the refusals.
+            now = time.monotonic()
+            if now - self._told < TELL:
+                return
+            self._told = now
         log(
             logging.DEBUG if outcome == "ok" else logging.INFO,
             "call",
@@ -286,19 +331,17 @@ class Dispatcher:
         run: Run | None = None,
     ) -> Answer:
         """Admit a call and run it."""
+        gate = self.gate
+        left = None if deadline is None else deadline - time.monotonic()
+        if not gate.draining and self._pressure.is_hopeless(left):
+            return self._too_late(left)
         try:
-            self.gate.admit()
+            gate.admit()
         except DrainingError:
             problem = Problem("draining", "this replica is shutting down", {"retry_after": 0})
             return problem_answer(problem, {"Retry-After": "0", "Connection": "close"})
         except FullError:
-            after = self._retry_after()
-            problem = Problem(
-                "overloaded",
-                f"{self.gate.concurrency} calls run and {self.gate.queue} wait",
-                {"retry_after": after},
-            )
-            return problem_answer(problem, {"Retry-After": str(max(1, round(after)))})
+            return self._overloaded(f"{gate.concurrency} calls run and {gate.queue} wait")
         try:
             trace = tracing.served_trace() or new_traceparent(headers.get(TRACEPARENT))
             with deadline_at(deadline), trace_of(trace):
@@ -336,12 +379,23 @@ class Dispatcher:
             return None if left is None else started + left
         return started + self.timeout if self.timeout is not None else None
 
-    def _retry_after(self) -> float:
-        """Seconds until a place may be free: half the time that the queue takes to drain, between 50 ms and 5
-        s.
-        """
-        mean = self.metrics.mean_seconds()
-        return round(min(max(mean * self.gate.queue / self.gate.concurrency / 2, 0.05), 5.0), 3)
+    def _overloaded(self, why: str, after: float | None = None) -> Answer:
+        if after is None:
+            after = self._pressure.retry_after()
+        problem = Problem("overloaded", why, {"retry_after": after})
+        return problem_answer(problem, {"Retry-After": str(max(1, round(after)))})
+
+    def _too_late(self, left: float | None) -> Answer:
+        """Refuse a call that would be late."""
+        gate = self.gate
+        return self._overloaded(
+            f"{gate.running} calls run and {gate.queued} wait, which takes about {self._pressure.expected():.3f} s: too long for a "
+            f"call with {left or 0.0:.3f} s left"
+        )
+
+    def _freed(self, began: float) -> None:
+        self._pressure.learn(time.monotonic() - began)
+        self.gate.exit()
 
     async def _enter(
         self,
@@ -357,9 +411,14 @@ class Dispatcher:
         try:
             async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
                 await self.gate.enter()
+                began = time.monotonic()
+                left = None if deadline is None else deadline - began
+                if self._pressure.gives_way(left):
+                    self.gate.exit()
+                    return self._too_late(left)
                 if run is not None:
                     run.stays = not self.runner.stops
-                return await self.runner.run(content_type, body, self.gate.exit)
+                return await self.runner.run(content_type, body, functools.partial(self._freed, began))
         except TimeoutError:
             return _late(started)
 

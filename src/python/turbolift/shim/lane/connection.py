@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
         self._partial = False
         # How each call of turbolift's client on this connection starts, once there was one.
         self._common = b""
+        self._read = self._bound = 0.0
 
     # What the transport tells.
 
@@ -67,11 +69,16 @@ class Connection(asyncio.Protocol):
         """Start (Protocol)."""
         self._transport = cast("asyncio.Transport", transport)
         self._lane.add(self)
+        self._bound = self._lane.dispatcher.seen(0.0)
         self._since = self._lane.now
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (Protocol)."""
+        if self._read and not self._pending:
+            self._bound = self._lane.dispatcher.seen(self._read)
+        self._read = time.monotonic()
         if self._state is State.HEAD:
+            self._lane.dispatcher.since = self._bound
             if self._pending:
                 self._pending += data
                 data = bytes(self._pending)
@@ -173,9 +180,8 @@ class Connection(asyncio.Protocol):
         lane, common = self._lane, self._common
         inline, usual = lane.dispatcher.inline, lane.heads.usual
         most = lane.dispatcher.max_payload
-        at, size = 0, len(data)
+        at, size, unsent = 0, len(data), 0
         answers: list[bytes] = []
-        unsent = 0
         while at < size and len(answers) < IN_A_ROW:
             call = next_call(data, at, common)
             if call is None or call.end > size or call.end - call.start > most:
@@ -189,7 +195,7 @@ class Connection(asyncio.Protocol):
             if text is not None and not lane.dispatcher.gate.draining:
                 answers.append(text)
                 unsent += len(text)
-                if unsent > JOINED:
+                if unsent > JOINED or lane.dispatcher.took_long(self._read):
                     break
                 continue
             self._write(answers)
@@ -357,6 +363,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Look at what has come in the meantime."""
         self._state = State.HEAD
+        self._lane.dispatcher.since = self._bound
         data = bytes(self._pending)
         self._pending.clear()
         if data:
@@ -409,15 +416,14 @@ class Connection(asyncio.Protocol):
         if transport is None:
             return
         spent = now - self._since
-        if self._state is State.HEAD:
-            if self._partial:
-                if spent > HEAD_TIME:
-                    self._refuse(TIMEOUT)
-            elif spent > self._lane.idle:
+        most = HEAD_TIME if self._partial else self._lane.idle
+        if self._state is State.BODY and self._body is not None:
+            most = BODY_TIME + self._body.got / BODY_RATE
+        if self._state in (State.HEAD, State.BODY):
+            if spent > most:
+                if self._partial or self._state is State.BODY:
+                    transport.write(TIMEOUT)
                 self._close()
-        elif self._state is State.BODY and self._body is not None:
-            if spent > BODY_TIME + self._body.got / BODY_RATE:
-                self._refuse(TIMEOUT)
         elif self._state in (State.WRITE, State.OVER):
             unsent = transport.get_write_buffer_size() + (self._stream.unsent if self._stream else 0)
             if unsent != self._unsent:
@@ -434,11 +440,6 @@ class Connection(asyncio.Protocol):
         """End at once."""
         if self._transport is not None:
             self._transport.abort()
-
-    def _refuse(self, answer: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(answer)
-        self._close()
 
     def _close(self) -> None:
         """End when what was written is sent."""
