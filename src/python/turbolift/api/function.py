@@ -114,7 +114,11 @@ class DistributedFunction(Generic[P, R]):
 
     def remote(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Return a coroutine for the result by the route, whatever the switch says."""
-        return self._remote(args, kwargs)
+
+        async def run() -> R:  # what is wrong is raised where it is awaited
+            return await self._remote(args, kwargs)
+
+        return run()
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call and wait, for code without an event loop.
@@ -303,9 +307,9 @@ class DistributedFunction(Generic[P, R]):
             found = getattr(found, part, None)
         return found if isinstance(found, type) else None
 
-    async def _remote(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    def _remote(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, R]:
         if _instead is not None:
-            return cast("R", await _instead(self, args, kwargs))
+            return _instead(self, args, kwargs)
         if self._fn.__module__ == "__main__":
             raise ConfigurationError(
                 f"{_where(self._fn)}: {self._fn.__qualname__} is defined in the program that was started "
@@ -317,8 +321,7 @@ class DistributedFunction(Generic[P, R]):
             from turbolift.client import default_caller
 
             _default_caller = default_caller
-        call = _default_caller().call
-        return cast("R", await call(self.identity, self.contract, args, kwargs, **self._overrides))
+        return _default_caller().call(self.identity, self.contract, args, kwargs, **self._overrides)
 
     def __set_name__(self, owner: type, name: str) -> None:
         if (
