@@ -170,6 +170,16 @@ def test_containers_call_each_other(engine: Engine, clone: Repository) -> None:
     assert tables.parent.stat().st_mode & 0o077 == 0
 
 
+def test_a_container_follows_the_table(engine: Engine, clone: Repository) -> None:
+    own = inspect(engine, THROUGH)["Id"]
+    deploy(clone, "down", HOST)
+    failed = clone.run_pants(["run", "deploy", "--", "call", THROUGH, '{"word": "on"}'], check=False)
+    assert f"{HOST} has no route in /etc/turbolift/routes.json" in failed.stdout + failed.stderr
+    deploy(clone)
+    assert through(engine, clone) == (True, True, ["hello on from a container (1)", "5"])
+    assert inspect(engine, THROUGH)["Id"] == own
+
+
 def test_a_second_deploy_touches_nothing(clone: Repository) -> None:
     before = status(clone)
     said = deploy(clone)
@@ -206,16 +216,6 @@ def test_an_edit_replaces_what_it_touches_and_loses_no_call(
     assert {after[name]["pid"] for name in changed}.isdisjoint(one["pid"] for one in before.values())
     assert len(containers(engine)) == 4
     assert through(engine, clone) == (True, True, ["hello on from a container (2)", "5"])
-
-
-def test_a_container_follows_the_table(engine: Engine, clone: Repository) -> None:
-    own = inspect(engine, THROUGH)["Id"]
-    deploy(clone, "down", HOST)
-    failed = clone.run_pants(["run", "deploy", "--", "call", THROUGH, '{"word": "on"}'], check=False)
-    assert f"{HOST} has no route in /etc/turbolift/routes.json" in failed.stdout + failed.stderr
-    deploy(clone)
-    assert through(engine, clone) == (True, True, ["hello on from a container (2)", "5"])
-    assert inspect(engine, THROUGH)["Id"] == own
 
 
 def test_a_killed_function_comes_back_at_its_endpoint(engine: Engine, clone: Repository) -> None:

@@ -245,6 +245,37 @@ def both(modules: Path) -> Iterator[tuple[Shim, Shim]]:
                 server.process.wait()
 
 
+@pytest.fixture(scope="module")
+def large(modules: Path) -> Any:
+    import importlib
+
+    return importlib.import_module("served_large")
+
+
+@pytest.fixture(scope="module")
+def shims(modules: Path) -> Iterator[Callable[[str, str], Shim]]:
+    """Return a function that gives a server of a function of served_large, which the tests share, and a way."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
+        there: dict[tuple[str, str], Shim] = {}
+
+        def get(name: str, way: str) -> Shim:
+            if (name, way) not in there:
+                place = Path(folder) / f"{name}-{way}"
+                place.mkdir()
+                there[name, way] = Shim(place, f"served_large:{name}", TURBOLIFT_HTTP=way)
+                there[name, way].wait_until()
+            return there[name, way]
+
+        try:
+            yield get
+        finally:
+            for shim in there.values():
+                shim.process.kill()
+                shim.process.wait()
+
+
 @pytest.fixture
 def http() -> Callable[[str], Callable[..., tuple[int, Any]]]:
     """Return a function that posts raw bodies to ``served:act`` at an endpoint."""

@@ -10,7 +10,15 @@ from functools import update_wrapper
 from types import EllipsisType, FunctionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from turbolift.api.options import Options, check_hedge, check_timeout, check_wait
+from turbolift.api.options import (
+    Compress,
+    Options,
+    check_compress,
+    check_hedge,
+    check_size,
+    check_timeout,
+    check_wait,
+)
 from turbolift.api.switch import is_distributed
 from turbolift.errors import ConfigurationError, TaggingError, TurboliftError
 
@@ -65,7 +73,7 @@ class DistributedFunction(Generic[P, R]):
         self.is_async = is_async
         self._fn = fn
         self._base: DistributedFunction[P, R] | None = None
-        self._overrides: dict[str, Any] = {}
+        self._overrides: dict[str, Any] = {"compress": options.compress} if options.compress else {}
         self._contract: Contract | None = None
         self._static = False
         self._become_coroutine_function()
@@ -235,6 +243,8 @@ class DistributedFunction(Generic[P, R]):
         *,
         timeout: float | EllipsisType | None = ...,
         idempotent: bool | EllipsisType = ...,
+        compress: Compress | EllipsisType = ...,
+        max_answer: str | int | EllipsisType = ...,
         wait: float | EllipsisType | None = ...,
         hedge: float | EllipsisType | None = ...,
     ) -> Self:
@@ -245,6 +255,8 @@ class DistributedFunction(Generic[P, R]):
         nobody was there or all were busy (0: it fails at once; None: as long as usual, ten seconds). `hedge`: seconds
         after which a call without an answer is sent a second time, to another server if there is one (None: never); the
         first answer wins. For idempotent functions only: any other one is refused with a ConfigurationError.
+        `compress`: whether, or how, large arguments and results are
+        compressed on the way. `max_answer`: bytes of a result at most, as ``"1Gi"`` (256 MiB).
         """
         overrides = dict(self._overrides)
         if timeout is not ...:
@@ -253,6 +265,10 @@ class DistributedFunction(Generic[P, R]):
             if not isinstance(idempotent, bool):
                 raise ConfigurationError(f"option idempotent={idempotent!r}: it must be True or False")
             overrides["idempotent"] = idempotent
+        if compress is not ...:
+            overrides["compress"] = check_compress(compress)
+        if max_answer is not ...:
+            overrides["max_answer"] = check_size("max_answer", max_answer)
         if wait is not ...:
             overrides["wait"] = check_wait(wait)
         if hedge is not ...:

@@ -22,7 +22,6 @@ from turbolift.client.routes import SOURCE, Route, RouteTable
 from turbolift.client.transport import (
     AnswerTooLargeError,
     BrokenError,
-    Buffer,
     LateError,
     NotSentError,
     Request,
@@ -43,6 +42,8 @@ from turbolift.wire import (
     tracing,
     write_deadline,
 )
+from turbolift.wire.aside import LARGE, aside
+from turbolift.wire.frames import Buffer
 
 if TYPE_CHECKING:
     from turbolift.contract import Contract
@@ -76,6 +77,8 @@ class Caller:
         *,
         timeout: float | EllipsisType | None = ...,
         idempotent: bool | None = None,
+        compress: bool | str = False,
+        max_answer: int | None = None,
         wait: float | None = None,
         hedge: float | None = None,
     ) -> Any:
@@ -83,11 +86,20 @@ class Caller:
 
         `timeout` (seconds; None for none) and `idempotent` override the route's, `wait` (seconds) the policy's times for
         what did not run; with `hedge` an idempotent call is sent a second time after so many seconds. A deadline inherited from
-        the call that is being served here always holds.
+        the call that is being served here always holds. `compress`: large bodies, by the best coding or a named one;
+        `max_answer`: bytes, else the policy's.
         """
         if wait is not None:
             return await self.patient(wait).call(
-                function, contract, args, kwargs, timeout=timeout, idempotent=idempotent, hedge=hedge
+                function,
+                contract,
+                args,
+                kwargs,
+                timeout=timeout,
+                idempotent=idempotent,
+                compress=compress,
+                max_answer=max_answer,
+                hedge=hedge,
             )
         try:
             tally = self.tallies[function]
@@ -115,14 +127,23 @@ class Caller:
                 own = time.monotonic() + seconds
                 deadline = own if deadline is None else min(own, deadline)
             body: list[Buffer]
-            text = contract.quick.call(args, kwargs)
+            quick = contract.quick
+            pieces = None
+            if quick.has_lists and quick.is_heavy(args, kwargs):
+                pieces = await aside(quick.later(args, kwargs))
+            text = quick.call(args, kwargs) if pieces is None else None
             if text is not None:
                 content_type, size = JSON, len(text)
                 body = [text]
+            elif pieces is not None:
+                content_type, size = JSON, sum(map(len, pieces))
+                body = [*pieces]
             else:
                 payload = contract.encode_args(contract.bind(args, kwargs))
                 content_type, body = encode_body({"args": payload.json}, payload.parts)
                 size = sum(map(_size, body))
+            transport = self.transport if not compress else self._compressed(compress)
+            most = self.policy.max_answer if max_answer is None else max_answer
             lines = (
                 f"{more}Content-Type: {content_type}\r\n{CONTRACT}: {contract.digest}\r\n{TRACEPARENT}: {trace}\r\n"
                 f"{IDEMPOTENCY_KEY}: {key}\r\n{DEADLINE}: "
@@ -139,18 +160,22 @@ class Caller:
                 left = None if deadline is None else deadline - started
                 request = Request(path_of(function), f"{lines}{write_deadline(left)}\r\n", body, size)
                 try:
-                    known = response = await self.transport.send(
+                    known = response = await transport.send(
                         route.endpoint,
                         request,
-                        max_answer=self.policy.max_answer,
+                        max_answer=most,
                         deadline=deadline,
                         tls=route.tls,
                     )
                 except (LateError, NotSentError, BrokenError, AnswerTooLargeError) as error:
                     known = error
                 else:
-                    if response.status == 200 and response.headers.get("Content-Type") == JSON:
-                        found = contract.quick.result(response.body)
+                    if (
+                        response.status == 200
+                        and response.headers.get("Content-Type") == JSON
+                        and len(response.body) < LARGE
+                    ):
+                        found = quick.result(response.body)  # type: ignore[arg-type]
                         if found is not None:
                             if health.ailing:
                                 health.answered(route.endpoint)
@@ -158,6 +183,7 @@ class Caller:
             call = PendingCall(
                 self, function, contract, lines, body, size, deadline, seconds, idempotent, started, key
             )
+            call.transport, call.max_answer = transport, most
             call.hedge = hedge
             if known is None and deadline is not None and deadline <= started:
                 call.too_late("its deadline had passed before it was sent")
@@ -175,6 +201,11 @@ class Caller:
                 span.__exit__(None, None, None)
             if LOGGER.isEnabledFor(DEBUG):
                 note_end(function, outcome, spent, key, trace)
+
+    def _compressed(self, how: bool | str) -> Transport:
+        from turbolift.client.compressed import CompressedTransport
+
+        return CompressedTransport(self.transport, how)
 
     def tally(self, function: str) -> Tally:
         """Return where calls of `function` are counted."""

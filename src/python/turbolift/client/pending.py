@@ -19,7 +19,6 @@ from turbolift.client.routes import Route
 from turbolift.client.transport import (
     AnswerTooLargeError,
     BrokenError,
-    Buffer,
     InsecureError,
     LateError,
     NotSentError,
@@ -48,6 +47,8 @@ from turbolift.wire import (
     tracing,
     write_deadline,
 )
+from turbolift.wire.aside import LARGE, aside
+from turbolift.wire.frames import Buffer, Frames
 from turbolift.wire.problem import NOT_RUN, problem_kind
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class PendingCall:
         self.key = key
         self.caller = caller
         self.transport = caller.transport
+        self.max_answer = caller.policy.max_answer
         self.tables = caller.tables
         self.policy = caller.policy
         self.function = function
@@ -155,7 +157,8 @@ class PendingCall:
                 wait, window = 0.0, self.policy.refused
             except AnswerTooLargeError as error:
                 raise PayloadTooLarge(
-                    f"{self.function}: the answer of {self.endpoint} is larger than the limit of {error.limit} bytes",
+                    f"{self.function}: the answer of {self.endpoint} is larger than the limit of {error.limit} bytes; "
+                    "with_options(max_answer=...) raises it",
                     function=self.function,
                     endpoint=self.endpoint,
                     size=error.size,
@@ -164,11 +167,10 @@ class PendingCall:
             else:
                 if self.health.ailing or route.replicas:
                     self.judge(route, began, response)
-                if response.status == 200 and response.headers.get("Content-Type") == JSON:
-                    found = self.contract.quick.result(response.body)
-                    if found is not None:
-                        return found[0]
-                answer = self.read(response)
+                if len(response.body) < LARGE:
+                    answer = self.read(response)
+                else:
+                    answer = await self.read_aside(response)
                 if not isinstance(answer, _Again):
                     return answer.value
                 self.reached = True
@@ -190,7 +192,7 @@ class PendingCall:
             lines += f"{ATTEMPT}: {resent + 1}\r\n"
         request = Request(self.path, lines, self.body, self.size, alone=alone)
         return await self.transport.send(
-            route.endpoint, request, max_answer=self.policy.max_answer, deadline=deadline, tls=route.tls
+            route.endpoint, request, max_answer=self.max_answer, deadline=deadline, tls=route.tls
         )
 
     def note_resend(self) -> None:
@@ -200,7 +202,23 @@ class PendingCall:
         tracing.note_resend(self.last)
         note_again(self.function, self.tries, self.key, self.last)
 
+    async def read_aside(self, response: Response) -> _Value | _Again:
+        """Read a large answer; the loop goes on meanwhile."""
+        deadline = self.deadline
+        scope = asyncio.timeout(None if deadline is None else deadline - time.monotonic())
+        try:
+            async with scope:
+                return await aside(self.read, response)
+        except TimeoutError:
+            if not scope.expired():
+                raise  # what the function raised
+            self.too_late(None)
+
     def read(self, response: Response) -> _Value | _Again:
+        if response.status == 200 and response.headers.get("Content-Type") == JSON:
+            found = self.contract.quick.result(response.body)  # type: ignore[arg-type]
+            if found is not None:
+                return _Value(found[0])
         content_type = response.headers.get("Content-Type", "")
         if response.status == 200:
             tree, parts = self.decode(content_type, response)
@@ -280,9 +298,10 @@ class PendingCall:
         """
         why = ""
         if response.status in (502, 503, 504) and route.replicas:
-            if not response.headers.get("Content-Type", "").startswith(PROBLEM):
+            body = response.body
+            if not response.headers.get("Content-Type", "").startswith(PROBLEM) or isinstance(body, Frames):
                 why = f"status {response.status}"
-            elif b":not-ready" in response.body or b":draining" in response.body:
+            elif b":not-ready" in body or b":draining" in body:
                 why = "it is starting or shutting down"
         if why:
             self.health.failed(route, began, why)
@@ -401,7 +420,8 @@ class PendingCall:
         ) from self.last
 
     def not_turbolift(self, response: Response) -> NoReturn:
-        excerpt = response.body[:200].decode("utf-8", "replace")
+        body = response.body
+        excerpt = (body.text or b"" if isinstance(body, Frames) else body)[:200].decode("utf-8", "replace")
         raise WireError(
             f"{self.function}: {self.endpoint} answered with status {response.status} and "
             f"{response.headers.get('Content-Type', 'no content type')!r}, which is not turbolift's: "

@@ -7,7 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-Buffer = bytes | bytearray | memoryview
+from turbolift.wire.frames import Buffer, Frames
+
+Received = bytes | bytearray | Frames
+"""The body of an answer: as it was sent, or taken apart as it came in."""
 
 
 class Request(NamedTuple):
@@ -31,7 +34,7 @@ class Response(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: Received
 
 
 class Tls(NamedTuple):
@@ -44,7 +47,7 @@ class Tls(NamedTuple):
 
 
 class NotSentError(Exception):
-    """The endpoint could not be reached: nothing of the request was sent."""
+    """The endpoint could not be reached, or the connection ended before the whole request was sent: it did not run."""
 
 
 class InsecureError(NotSentError):

@@ -147,6 +147,11 @@ class ArrayNode(Node):
             raise Mismatch(
                 f"expected {self.name} of {size} bytes (dtype {text}, shape {shape}), got {len(data)} bytes"
             )
+        if type(data) is bytearray and size:
+            # The part came in memory of its own, which nobody else has: it is the array's now.
+            own = np.frombuffer(data, dtype)
+            if own.flags.aligned:
+                return own.reshape(shape, order=order)
         try:
             # An array of its own, that can be written to, as the caller's was.
             result = np.empty(shape, dtype, order=order)
@@ -186,7 +191,8 @@ class ArrayNode(Node):
 
 def _data(tree: Any, run: DecodeRun) -> Any:
     if is_part(tree):
-        return memoryview(run.take(tree)).cast("B")
+        part = run.take(tree)
+        return part if type(part) is bytearray else memoryview(part).cast("B")
     if type(tree) is not str:
         raise Mismatch("expected the array's data as a raw part or base64")
     try:

@@ -13,14 +13,15 @@ from collections.abc import Callable, Mapping
 from math import inf
 
 from turbolift.shim.batches import Batches
+from turbolift.shim.codings import is_coded, packed, unpacked
 from turbolift.shim.gate import DrainingError, FullError, Gate
 from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
-from turbolift.shim.memory import Known, Memory, Run, mark_of
+from turbolift.shim.memory import Known, Mark, Memory, Run, mark_of
 from turbolift.shim.metrics import Metrics
 from turbolift.shim.pressure import IDLE, JOINED_TIME, LAG, MARGIN, Pressure, switches
-from turbolift.shim.runners import Buffer, Runner
-from turbolift.shim.servant import USUAL, Answer, problem_answer
+from turbolift.shim.runners import Runner
+from turbolift.shim.servant import USUAL, Answer, Received, problem_answer
 from turbolift.wire import (
     CONTRACT,
     DEADLINE,
@@ -34,17 +35,19 @@ from turbolift.wire import (
     trace_of,
     tracing,
 )
+from turbolift.wire.aside import LARGE
 from turbolift.wire.batch import BATCH
 from turbolift.wire.context import serving
+from turbolift.wire.frames import Frames
 
 TELL = 0.1
 """Seconds between two lines of the log that say that a call was refused for want of a place."""
 
 
 def _served(
-    run: Callable[[str, Buffer], Answer],
+    run: Callable[[str, Received], Answer],
     content_type: str,
-    body: Buffer,
+    body: Received,
     deadline: float | None,
     traceparent: str | bytes | None,
 ) -> Answer:
@@ -100,18 +103,22 @@ class Dispatcher:
         """Whether the calls that were read then have taken so long that their answers wait no more for each other."""
         return self._ended - read > JOINED_TIME
 
-    def at_once(self, headers: Mapping[str, str], body: Buffer) -> Answer | None:
+    def at_once(self, headers: Mapping[str, str], body: Received) -> Answer | None:
         """Answer a call of the function served here, if it needs no waiting: the same as ``dispatch``, but for its
         being a task.
 
         None: nothing was done, ``dispatch`` it.
         """
-        if headers.get("Content-Type") == BATCH:
+        if is_coded(headers) or len(body) >= LARGE:
+            return None
+        if headers.get("Content-Type") == BATCH and not isinstance(body, Frames):
             answer = self._batches.at_once(headers, body)
             return None if answer is None else self._completed(answer)
         theirs = headers.get(CONTRACT)
         if self._inline is None or (theirs is not None and theirs != self._digest):
             return None
+        if self._memory is not None and isinstance(body, Frames):
+            return None  # what it is known by must be taken before it runs
         key = headers.get(IDEMPOTENCY_KEY)
         if self._memory is not None and key is not None and self._memory.find(_bytes(key), time.monotonic()):
             return None
@@ -131,7 +138,7 @@ class Dispatcher:
     def inline(
         self,
         content_type: str,
-        body: Buffer,
+        body: Received,
         remaining: float | None,
         trace: str | bytes | None,
         key: str | bytes | None,
@@ -183,11 +190,11 @@ class Dispatcher:
             return answer
         return answer._replace(headers={**answer.headers, **headers})
 
-    async def dispatch(self, identity: str, headers: Mapping[str, str], body: Buffer) -> Answer:
+    async def dispatch(self, identity: str, headers: Mapping[str, str], body: Received) -> Answer:
         """Answer one call, or a batch of them. `headers` are looked up by the names that ``turbolift.wire`` has;
         `identity` is decoded.
         """
-        if headers.get("Content-Type") == BATCH:
+        if headers.get("Content-Type") == BATCH and not isinstance(body, Frames):
             return self._completed(await self._batches.dispatch(identity, headers, body))
         started = time.monotonic()
         outcome = "cancelled"
@@ -207,7 +214,14 @@ class Dispatcher:
             self.metrics.observe(outcome, seconds)
             if outcome != "ok" or LOGGER.isEnabledFor(logging.DEBUG):
                 self._note(outcome, seconds, headers.get(IDEMPOTENCY_KEY), headers.get(TRACEPARENT))
-        return self._completed(answer)
+        answer = self._completed(answer)
+        if not is_coded(headers):
+            return answer
+        self.gate.hold()
+        try:
+            return await packed(headers, answer)
+        finally:
+            self.gate.leave()
 
     def _note(self, outcome: str, seconds: float, key: str | None, trace: str | None) -> None:
         if outcome == "overloaded":
@@ -237,7 +251,9 @@ class Dispatcher:
         )
         return problem_answer(problem, {**self._headers, "Connection": "close"})
 
-    async def _admit(self, identity: str, headers: Mapping[str, str], body: Buffer, started: float) -> Answer:
+    async def _admit(
+        self, identity: str, headers: Mapping[str, str], body: Received, started: float
+    ) -> Answer:
         refusal = self._refusal(identity, headers)
         if refusal is not None:
             return refusal
@@ -245,17 +261,32 @@ class Dispatcher:
             deadline = self._deadline(headers, started)
         except ValueError as error:
             return problem_answer(Problem("malformed", str(error)))
+        if is_coded(headers):
+            opened = await self._unpacked(headers, body, deadline)
+            if isinstance(opened, Answer):
+                return opened
+            body = opened
         key = headers.get(IDEMPOTENCY_KEY)
         if self._memory is None or key is None:
             return await self._run(headers, body, started, deadline)
         return await self._remembered(self._memory, _bytes(key), headers, body, started, deadline)
+
+    async def _unpacked(
+        self, headers: Mapping[str, str], body: Received, deadline: float | None
+    ) -> Received | Answer:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - started):
+                return await unpacked(headers, body, self.max_payload)
+        except TimeoutError:
+            return _late(started)
 
     async def _remembered(
         self,
         memory: Memory,
         key: bytes,
         headers: Mapping[str, str],
-        body: Buffer,
+        body: Received,
         started: float,
         deadline: float | None,
     ) -> Answer:
@@ -276,7 +307,7 @@ class Dispatcher:
             run = Run(mark_of(body))
             # A task of its own: the caller's connection may break, and the call come again by another one.
             run.task = asyncio.create_task(self._run(headers, body, started, deadline, run))
-            run.task.add_done_callback(functools.partial(self._ran, memory, key, body))
+            run.task.add_done_callback(functools.partial(self._ran, memory, key, body, run.mark))
             memory.begin(key, run)
             return await run.answer()
         try:
@@ -286,15 +317,15 @@ class Dispatcher:
             return _late(started)
 
     @staticmethod
-    def _ran(memory: Memory, key: bytes, body: Buffer, task: asyncio.Task[Answer]) -> None:
+    def _ran(memory: Memory, key: bytes, body: Received, mark: Mark, task: asyncio.Task[Answer]) -> None:
         memory.end(key)
         if not task.cancelled() and task.exception() is None:
-            memory.keep(key, body, task.result(), time.monotonic())
+            memory.keep(key, body, task.result(), time.monotonic(), mark)
 
     async def _run(
         self,
         headers: Mapping[str, str],
-        body: Buffer,
+        body: Received,
         started: float,
         deadline: float | None,
         run: Run | None = None,
@@ -369,7 +400,7 @@ class Dispatcher:
     async def _enter(
         self,
         headers: Mapping[str, str],
-        body: Buffer,
+        body: Received,
         started: float,
         deadline: float | None,
         run: Run | None,

@@ -17,13 +17,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import cast
 
-from turbolift.shim.frames import ANSWER, pack_request, unpack_answer
 from turbolift.shim.log import log
+from turbolift.shim.messages import ANSWER, pack_request, unpack_answer
 from turbolift.shim.metrics import Metrics
-from turbolift.shim.runners import Buffer
-from turbolift.shim.servant import POD, Answer, problem_answer
+from turbolift.shim.servant import POD, Answer, Received, problem_answer
 from turbolift.wire import Problem
-from turbolift.wire.receive import DIRECT, Body, BodyReader
+from turbolift.wire.receive import DIRECT, BodyReader, PlainBody
 
 
 class _Worker(asyncio.Protocol):
@@ -35,12 +34,12 @@ class _Worker(asyncio.Protocol):
         self._answer: asyncio.Future[Answer] | None = None
         self._pending = b""
         self._head = b""
-        self._body: Body | None = None
+        self._body: PlainBody | None = None
         self.pid = 0
         self.doomed = False
         self.ended: asyncio.Future[int] = self._loop.create_future()
 
-    def ask(self, content_type: str, body: Buffer) -> asyncio.Future[Answer]:
+    def ask(self, content_type: str, body: Received) -> asyncio.Future[Answer]:
         """Send a request; its answer may be an OSError: the worker has ended."""
         self._answer = answer = self._loop.create_future()
         if self._transport is None:
@@ -90,7 +89,7 @@ class _Worker(asyncio.Protocol):
             self._settle(head, first)
             return
         self._head = head
-        self._body = body = Body(size, first)
+        self._body = body = PlainBody(size, first)
         if size - len(first) >= DIRECT:
             assert self._transport is not None
             self._transport.set_protocol(BodyReader(self, self._transport, body))
@@ -149,7 +148,7 @@ class ProcessRunner:
         self._keep(self._listen())
         await asyncio.gather(*(self._spawn() for _ in range(self._count)))
 
-    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
         """Run one call in a worker of its own."""
         try:
             worker = await self._take()
@@ -175,7 +174,7 @@ class ProcessRunner:
             await asyncio.to_thread(os.waitpid, self._zygote, 0)
         return True
 
-    async def _ask(self, worker: _Worker, content_type: str, body: Buffer) -> Answer:
+    async def _ask(self, worker: _Worker, content_type: str, body: Received) -> Answer:
         try:
             return await worker.ask(content_type, body)
         except OSError:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from turbolift.shim.frames import receive_request, send_answer
+from turbolift.shim.messages import receive_request, send_answer
 from turbolift.shim.servant import Servant
 from turbolift.wire import deadline_at
 from turbolift.wire.tracing import worker_trace

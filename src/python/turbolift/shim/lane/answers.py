@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import cast
 
-from turbolift.shim.servant import Answer, Buffer
+from turbolift.shim.servant import Answer
 from turbolift.wire.batch import BATCH
+from turbolift.wire.frames import Buffer
 from turbolift.wire.headers import PIPELINE
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

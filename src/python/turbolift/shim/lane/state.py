@@ -17,12 +17,3 @@ class State(Enum):
     TURN = "turn"
     LEAVING = "leaving"
     OVER = "over"
-
-
-TEXT = {"Content-Type": "text/plain; charset=utf-8"}
-
-PROBES = {
-    b"GET /healthz HTTP/1.1\r\n": ((200, b"ok\n"), (200, b"ok\n")),
-    b"GET /readyz HTTP/1.1\r\n": ((200, b"ready\n"), (503, b"draining\n")),
-}
-"""How a probe starts -> the answer to it, and the one while draining."""

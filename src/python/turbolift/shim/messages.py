@@ -11,8 +11,10 @@ import time
 from collections.abc import Sequence
 from math import inf
 
-from turbolift.shim.servant import USUAL, Answer, Buffer
+from turbolift.shim.servant import USUAL, Answer, Received
 from turbolift.wire import JSON, current_deadline, current_trace
+from turbolift.wire.frames import Buffer, Frames
+from turbolift.wire.receive import body_of
 
 REQUEST = struct.Struct(">dIHQ")
 """Before a request: seconds that it has (infinity: no deadline), the lengths of its content type (0: JSON), of its
@@ -26,7 +28,7 @@ JOINED = 64 * 1024
 """Bytes up to which a message is sent, and read, in one piece."""
 
 
-def pack_request(content_type: str, body: Buffer) -> list[Buffer]:
+def pack_request(content_type: str, body: Received) -> list[Buffer]:
     """Return the pieces of a request: it inherits the deadline and the trace of this context."""
     deadline = current_deadline()
     left = inf if deadline is None else deadline - time.monotonic()
@@ -34,10 +36,11 @@ def pack_request(content_type: str, body: Buffer) -> list[Buffer]:
     kind = b"" if content_type == JSON else content_type.encode("utf-8", "surrogatepass")
     trace = (current_trace() or "").encode("ascii")
     head = REQUEST.pack(left, len(kind), len(trace), len(body)) + kind + trace
-    return [head + body] if len(body) <= JOINED else [head, body]
+    pieces = body.pieces() if isinstance(body, Frames) else [body]
+    return [b"".join((head, *pieces))] if len(body) <= JOINED else [head, *pieces]
 
 
-def receive_request(channel: socket.socket) -> tuple[str, float | None, str | None, bytes | bytearray]:
+def receive_request(channel: socket.socket) -> tuple[str, float | None, str | None, Received]:
     """Wait for a request; return content type, deadline (``time.monotonic`` seconds), trace and body.
 
     Raises EOFError where the other side has ended.
@@ -49,9 +52,10 @@ def receive_request(channel: socket.socket) -> tuple[str, float | None, str | No
     kind = data[REQUEST.size : REQUEST.size + kind_size]
     trace = data[start - trace_size : start]
     first = data[start:]
-    body = first if len(first) == size else _whole(channel, first, size)
+    content_type = kind.decode("utf-8", "surrogatepass") if kind else JSON
+    body = first if len(first) == size else _whole(channel, content_type, first, size)
     return (
-        kind.decode("utf-8", "surrogatepass") if kind else JSON,
+        content_type,
         None if left == inf else time.monotonic() + left,
         trace.decode("ascii") if trace else None,
         body,
@@ -92,14 +96,12 @@ def _at_least(channel: socket.socket, data: bytes, size: int) -> bytes:
     return data
 
 
-def _whole(channel: socket.socket, first: bytes, size: int) -> bytearray:
-    buffer = bytearray(size)
-    buffer[: len(first)] = first
-    got = len(first)
-    with memoryview(buffer) as view:
-        while got < size:
-            received = channel.recv_into(view[got:])
-            if not received:
-                raise EOFError
-            got += received
-    return buffer
+def _whole(channel: socket.socket, content_type: str, first: bytes, size: int) -> Received:
+    body = body_of(content_type, size, first)
+    while body.got < size:
+        with body.room() as room:
+            received = channel.recv_into(room)
+        if not received:
+            raise EOFError
+        body.took(received)
+    return body.whole()
