@@ -11,9 +11,11 @@ another's.
 from __future__ import annotations
 
 import resource
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from turbolift.shim.dispatch import Dispatcher
     from turbolift.shim.gate import Gate
 
 _WHO = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
@@ -68,3 +70,26 @@ class Pressure:
         """Seconds until a place may be free: half the time that the queue takes to drain, between 50 ms and 5 s."""
         gate = self._gate
         return round(min(max(self.service * gate.queue / gate.concurrency / 2, 0.05), 5.0), 3)
+
+
+class Reading:
+    """When a connection is read, and what that says of the age of its calls. Attribute: ``at``: when it was last read."""
+
+    __slots__ = ("_bound", "_dispatcher", "at")
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        # What a new connection has sent may have come while it waited to be accepted.
+        self._bound = dispatcher.seen(0.0)
+        self.at = 0.0
+
+    def read(self, pending: bytearray) -> None:
+        """Note that it is read; `pending`: what was read before and not served yet, which is older."""
+        if self.at and not pending:
+            self._bound = self._dispatcher.seen(self.at)
+        self.at = time.monotonic()
+        self._dispatcher.since = self._bound
+
+    def go_on(self) -> None:
+        """Note that what was read before is served now."""
+        self._dispatcher.since = self._bound

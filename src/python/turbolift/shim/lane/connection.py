@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +23,7 @@ from turbolift.shim.lane.limits import (
 from turbolift.shim.lane.probes import probe
 from turbolift.shim.lane.state import State
 from turbolift.shim.log import log
+from turbolift.shim.pressure import Reading
 from turbolift.shim.servant import Answer
 from turbolift.wire.codings import kind_of
 from turbolift.wire.frames import JSON, Buffer, Frames
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         self._partial = False
         # How each call of turbolift's client on this connection starts, once there was one.
         self._common = b""
-        self._read = self._bound = 0.0
+        self._reading = Reading(lane.dispatcher)
 
     # What the transport tells.
 
@@ -69,16 +69,12 @@ class Connection(asyncio.Protocol):
         """Start (Protocol)."""
         self._transport = cast("asyncio.Transport", transport)
         self._lane.add(self)
-        self._bound = self._lane.dispatcher.seen(0.0)
         self._since = self._lane.now
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (Protocol)."""
-        if self._read and not self._pending:
-            self._bound = self._lane.dispatcher.seen(self._read)
-        self._read = time.monotonic()
+        self._reading.read(self._pending)
         if self._state is State.HEAD:
-            self._lane.dispatcher.since = self._bound
             if self._pending:
                 self._pending += data
                 data = bytes(self._pending)
@@ -178,8 +174,7 @@ class Connection(asyncio.Protocol):
         each can be answered at once, whole and in the usual way; return where the next request starts.
         """
         lane, common = self._lane, self._common
-        inline, usual = lane.dispatcher.inline, lane.heads.usual
-        most = lane.dispatcher.max_payload
+        inline, usual, most = lane.dispatcher.inline, lane.heads.usual, lane.dispatcher.max_payload
         at, size, unsent = 0, len(data), 0
         answers: list[bytes] = []
         while at < size and len(answers) < IN_A_ROW:
@@ -195,7 +190,7 @@ class Connection(asyncio.Protocol):
             if text is not None and not lane.dispatcher.gate.draining:
                 answers.append(text)
                 unsent += len(text)
-                if unsent > JOINED or lane.dispatcher.took_long(self._read):
+                if unsent > JOINED or lane.dispatcher.took_long(self._reading.at):
                     break
                 continue
             self._write(answers)
@@ -363,7 +358,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Look at what has come in the meantime."""
         self._state = State.HEAD
-        self._lane.dispatcher.since = self._bound
+        self._reading.go_on()
         data = bytes(self._pending)
         self._pending.clear()
         if data:
