@@ -64,11 +64,11 @@ def test_the_document_is_one(served_at: tuple[str, Any]) -> None:
         Validator.check_schema(schema)
 
 
-# Values of the right form that are none: no schema says which days a month has, which zones there are, what stands at the end of
+# Values of the right form that are none: no schema says which days a month has, which zones there are, how large exponents are, what stands at the end of
 # an array of any length, or that 1 is among the items or keys that have True.
 DOMAIN = {
     "shapes": {"b", "d"},
-    "records": {"mode"},
+    "records": {"mode", "card"},
     "scalars": {"when", "at", "lasts", "price", "path", "unique", "fixed"},
     "addresses": {"c", "d"},
     "anything": {"zone", "value"},

@@ -57,6 +57,7 @@ def test_what_is_expected_of_a_queue(slots: int, queued: int, service: float, le
         for _ in range(slots):
             # While a slot is free, nothing is refused, however little time there is.
             assert not pressure.is_hopeless(1e-9)
+            assert not pressure.is_hopeless(-1.0)
             await gate.enter()
         waiting = [asyncio.ensure_future(gate.enter()) for _ in range(queued)]
         await asyncio.sleep(0)

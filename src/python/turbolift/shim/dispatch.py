@@ -14,6 +14,7 @@ from math import inf
 
 from turbolift.shim.batches import Batches
 from turbolift.shim.codings import is_coded, packed, unpacked
+from turbolift.shim.deadlines import Deadlines
 from turbolift.shim.gate import DrainingError, FullError, Gate
 from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
@@ -29,15 +30,12 @@ from turbolift.wire import (
     TRACEPARENT,
     VERSION,
     Problem,
-    deadline_at,
-    new_traceparent,
     parse_deadline,
-    trace_of,
     tracing,
 )
 from turbolift.wire.aside import LARGE
 from turbolift.wire.batch import BATCH
-from turbolift.wire.context import serving
+from turbolift.wire.context import begin_serving, end_serving, serving
 from turbolift.wire.frames import Frames
 
 TELL = 0.1
@@ -78,6 +76,7 @@ class Dispatcher:
         # What is not idempotent is never sent again once it may have run: there is nothing to remember.
         self._memory = Memory() if served.function.options.idempotent else None
         self._batches = Batches(self)
+        self._deadlines = Deadlines()
         self._pressure = Pressure(gate)
         self._seen = 0.0
         self.since = inf
@@ -342,12 +341,41 @@ class Dispatcher:
             return problem_answer(problem, {"Retry-After": "0", "Connection": "close"})
         except FullError:
             return self._overloaded(f"{gate.concurrency} calls run and {gate.queue} wait")
+        tokens = begin_serving(deadline, headers.get(TRACEPARENT), tracing.served_trace())
         try:
-            trace = tracing.served_trace() or new_traceparent(headers.get(TRACEPARENT))
-            with deadline_at(deadline), trace_of(trace):
-                return await self._enter(headers, body, started, deadline, run)
+            if deadline is None:
+                return await self._enter(headers, body, None, run)
+            return await self._in_time(headers, body, started, deadline, run)
         finally:
-            self.gate.leave()
+            end_serving(tokens)
+            gate.leave()
+
+    async def _in_time(
+        self,
+        headers: Mapping[str, str],
+        body: Received,
+        started: float,
+        deadline: float,
+        run: Run | None,
+    ) -> Answer:
+        """Wait for a slot and run, by the deadline. What cancels this otherwise goes on."""
+        if deadline <= time.monotonic():
+            return _late(started)
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
+        watch = self._deadlines.watch(task, deadline)
+        try:
+            answer = await self._enter(headers, body, deadline, run)
+        except asyncio.CancelledError:
+            if self._deadlines.forget(watch) and task.cancelling() <= cancelled:
+                return _late(started)
+            raise
+        except BaseException:
+            self._deadlines.forget(watch)
+            raise
+        self._deadlines.forget(watch)
+        return answer
 
     def _refusal(self, identity: str, headers: Mapping[str, str]) -> Answer | None:
         served = self.served
@@ -398,29 +426,19 @@ class Dispatcher:
         self.gate.exit()
 
     async def _enter(
-        self,
-        headers: Mapping[str, str],
-        body: Received,
-        started: float,
-        deadline: float | None,
-        run: Run | None,
+        self, headers: Mapping[str, str], body: Received, deadline: float | None, run: Run | None
     ) -> Answer:
-        """Wait for a slot and run, by the deadline."""
+        """Wait for a slot and run."""
+        await self.gate.enter()
+        began = time.monotonic()
+        left = None if deadline is None else deadline - began
+        if self._pressure.gives_way(left):
+            self.gate.exit()
+            return self._too_late(left)
+        if run is not None:
+            run.stays = not self.runner.stops
         content_type = headers.get("Content-Type", "")
-        # No TimeoutError of the function gets here: the runners return it as an answer.
-        try:
-            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                await self.gate.enter()
-                began = time.monotonic()
-                left = None if deadline is None else deadline - began
-                if self._pressure.gives_way(left):
-                    self.gate.exit()
-                    return self._too_late(left)
-                if run is not None:
-                    run.stays = not self.runner.stops
-                return await self.runner.run(content_type, body, functools.partial(self._freed, began))
-        except TimeoutError:
-            return _late(started)
+        return await self.runner.run(content_type, body, functools.partial(self._freed, began))
 
 
 def _late(started: float) -> Answer:

@@ -60,7 +60,11 @@ class Pressure:
 
     def is_hopeless(self, left: float | None) -> bool:
         """Return whether a call that comes now, and has `left` seconds, would be late."""
-        return left is not None and self.expected() > MARGIN * left
+        if left is None:
+            return False
+        expected = self.expected()
+        # Where a slot is free nothing is too much: a call whose deadline has passed is late, for no fault of this server.
+        return expected > 0 and expected > MARGIN * left
 
     def gives_way(self, left: float | None) -> bool:
         """Return whether a call whose turn it is would be late, where others wait that would not."""
