@@ -64,8 +64,8 @@ def test_the_document_is_one(served_at: tuple[str, Any]) -> None:
         Validator.check_schema(schema)
 
 
-# Values of the right form that are none: no schema says which days a month has, which zones there are, how large exponents are, what stands at the end of
-# an array of any length, or that 1 is among the items or keys that have True.
+# Values of the right form that are none: no schema says which days a month has, which zones there are, how large exponents are, what
+# stands at the end of an array of any length, or that 1 is among the items or keys that have True.
 DOMAIN = {
     "shapes": {"b", "d"},
     "records": {"mode", "card"},

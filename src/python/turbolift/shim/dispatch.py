@@ -21,6 +21,7 @@ from turbolift.shim.log import LOGGER, log
 from turbolift.shim.memory import Known, Mark, Memory, Run, mark_of
 from turbolift.shim.metrics import Metrics
 from turbolift.shim.pressure import IDLE, JOINED_TIME, LAG, MARGIN, Pressure, switches
+from turbolift.shim.refusals import late, not_ours
 from turbolift.shim.runners import Runner
 from turbolift.shim.servant import USUAL, Answer, Received, problem_answer
 from turbolift.wire import (
@@ -253,7 +254,7 @@ class Dispatcher:
     async def _admit(
         self, identity: str, headers: Mapping[str, str], body: Received, started: float
     ) -> Answer:
-        refusal = self._refusal(identity, headers)
+        refusal = not_ours(self.served, identity, headers)
         if refusal is not None:
             return refusal
         try:
@@ -278,7 +279,7 @@ class Dispatcher:
             async with asyncio.timeout(None if deadline is None else deadline - started):
                 return await unpacked(headers, body, self.max_payload)
         except TimeoutError:
-            return _late(started)
+            return late(started)
 
     async def _remembered(
         self,
@@ -313,7 +314,7 @@ class Dispatcher:
             async with asyncio.timeout(None if deadline is None else deadline - started):
                 return await run.answer()
         except TimeoutError:
-            return _late(started)
+            return late(started)
 
     @staticmethod
     def _ran(memory: Memory, key: bytes, body: Received, mark: Mark, task: asyncio.Task[Answer]) -> None:
@@ -360,7 +361,7 @@ class Dispatcher:
     ) -> Answer:
         """Wait for a slot and run, by the deadline. What cancels this otherwise goes on."""
         if deadline <= time.monotonic():
-            return _late(started)
+            return late(started)
         task = asyncio.current_task()
         assert task is not None
         cancelled = task.cancelling()
@@ -369,35 +370,13 @@ class Dispatcher:
             answer = await self._enter(headers, body, deadline, run)
         except asyncio.CancelledError:
             if self._deadlines.forget(watch) and task.cancelling() <= cancelled:
-                return _late(started)
+                return late(started)
             raise
         except BaseException:
             self._deadlines.forget(watch)
             raise
         self._deadlines.forget(watch)
         return answer
-
-    def _refusal(self, identity: str, headers: Mapping[str, str]) -> Answer | None:
-        served = self.served
-        if identity != served.identity:
-            return problem_answer(
-                Problem(
-                    "not-found",
-                    f"{served.identity} is served here, not {identity}",
-                    {"serves": served.identity},
-                )
-            )
-        theirs = headers.get(CONTRACT)
-        ours = served.contract.digest
-        if theirs is not None and theirs != ours:
-            return problem_answer(
-                Problem(
-                    "contract-mismatch",
-                    f"the caller was built for the contract {theirs}, this server has {ours}: deploy again",
-                    {"caller": theirs, "server": ours},
-                )
-            )
-        return None
 
     def _deadline(self, headers: Mapping[str, str], started: float) -> float | None:
         """Return the deadline: what the caller says remains, else the tag's timeout."""
@@ -439,11 +418,6 @@ class Dispatcher:
             run.stays = not self.runner.stops
         content_type = headers.get("Content-Type", "")
         return await self.runner.run(content_type, body, functools.partial(self._freed, began))
-
-
-def _late(started: float) -> Answer:
-    spent = time.monotonic() - started
-    return problem_answer(Problem("deadline", f"no result after {spent:.3f} s, when the deadline passed"))
 
 
 def _bytes(key: str | bytes) -> bytes:
