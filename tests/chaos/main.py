@@ -6,7 +6,8 @@ Served functions of each kind of worker, idempotent and not, are called without 
 and stopped, connections cut, answers lost, the disk filled, the wall clock moved and packets lost. The law: every call ends in
 its result or in its own clear error within its deadline; none runs twice unless it is declared idempotent, and then not on
 the same server; calls of idempotent functions do not fail where the endpoint comes back in time. What is run is recorded by the
-functions themselves. Exit status 0: every law was kept; 1: one was broken; 2: it could not be run.
+functions themselves. With `--overload` servers of each kind get more calls than they can answer instead (see
+`chaos.suite.overload`). Exit status 0: every law was kept; 1: one was broken; 2: it could not be run.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chaos.suite import disturb, report
+from chaos.suite import disturb, overload, report
 from chaos.suite.disturb import Disturbance
 from chaos.suite.scene import Scene, SceneError, own_mounts
 from chaos.suite.tally import Tally, Window
@@ -54,8 +55,10 @@ def main(argv: list[str]) -> int:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="tl-chaos-", dir="/tmp"))
     folder.mkdir(exist_ok=True)
     try:
-        mounts = own_mounts()
-        for place in ("plain", "clock", "loss"):
+        if options.overload:
+            done = overload.run(folder, options.seconds, options.kind or tuple(overload.KINDS), say)
+        mounts = not options.overload and own_mounts()
+        for place in () if options.overload else ("plain", "clock", "loss"):
             mine = [one for one in wanted if one.place == place]
             if mine:
                 _place(place, mine, folder / place, options, mounts, say, done)
@@ -73,7 +76,7 @@ def main(argv: list[str]) -> int:
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(done, indent=2) + "\n", "utf-8")
-    report.show(done)
+    (overload if options.overload else report).show(done)
     return 1 if done["broken"] else 0
 
 
@@ -90,6 +93,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--in-flight", type=int, default=32, metavar="N", help="calls at any time (32)")
     parser.add_argument(
         "--only", action="append", choices=[one.name for one in disturb.ALL], help="this one (repeatable)"
+    )
+    parser.add_argument("--overload", action="store_true", help="more calls than servers can answer, instead")
+    parser.add_argument(
+        "--kind",
+        action="append",
+        choices=tuple(overload.KINDS),
+        help="with --overload: this kind of server (repeatable)",
     )
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="where to work: a new folder (one below /tmp)"

@@ -40,6 +40,22 @@ def where(word: str) -> str:
 def still(x: int) -> int:
     return x
 """
+# Calls the others, from its container.
+NESTED = """import socket
+
+from boxes.work import still, where
+from turbolift import Docker, on
+
+
+@on(Docker(), timeout=30.0)
+def host() -> str:
+    return socket.gethostname()
+
+
+@on(Docker(), timeout=30.0)
+async def through(word: str) -> list[str]:
+    return [socket.gethostname(), await host(), await where(word), str(await still(5))]
+"""
 # Calls until a file appears; prints when it has begun, and at the end every answer that it saw.
 APP = """import asyncio
 import pathlib
@@ -60,6 +76,7 @@ if __name__ == "__main__":
     asyncio.run(main(pathlib.Path(sys.argv[1])))
 """
 WHERE, STILL = "boxes.work:where", "boxes.work:still"
+HOST, THROUGH = "boxes.nested:host", "boxes.nested:through"
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +94,7 @@ def clone(engine: Engine) -> Iterator[Repository]:
                 "BUILD": 'turbolift_deployment(name="deploy", functions=["examples/boxes:"])\n',
                 "examples/boxes/BUILD": BUILD,
                 "examples/boxes/work.py": WORK,
+                "examples/boxes/nested.py": NESTED,
                 "examples/boxes/app.py": APP,
             }
         )
@@ -108,10 +126,9 @@ def inspect(engine: Engine, function: str) -> dict[str, Any]:
 def test_each_function_is_a_container_with_nothing_allowed(engine: Engine, clone: Repository) -> None:
     deploy(clone)
     now = status(clone)
-    assert {name: (one["platform"], one["ready"]) for name, one in now.items()} == {
-        WHERE: ("docker", True),
-        STILL: ("docker", True),
-    }
+    assert {name: (one["platform"], one["ready"]) for name, one in now.items()} == dict.fromkeys(
+        (WHERE, STILL, HOST, THROUGH), ("docker", True)
+    )
     assert all(one["endpoint"].startswith("http://127.0.0.1:") for one in now.values())
     found = inspect(engine, WHERE)
     host = found["HostConfig"]
@@ -131,6 +148,36 @@ def test_each_function_is_a_container_with_nothing_allowed(engine: Engine, clone
 def test_a_call_goes_into_the_container(clone: Repository) -> None:
     answer = clone.run_pants(["run", "deploy", "--", "call", WHERE, '{"word": "greetings"}']).stdout
     assert json.loads(answer) == "hello greetings from a container (1)"
+
+
+def through(engine: Engine, clone: Repository) -> tuple[bool, bool, list[str]]:
+    """Return whether a container's calls went to the container of the other function, whether they came from its own,
+    and the other answers.
+    """
+    said = clone.run_pants(["run", "deploy", "--", "call", THROUGH, '{"word": "on"}']).stdout
+    own, other, *others = json.loads(said)
+    return (
+        inspect(engine, HOST)["Config"]["Hostname"] == other,
+        inspect(engine, THROUGH)["Config"]["Hostname"] == own,
+        others,
+    )
+
+
+def test_containers_call_each_other(engine: Engine, clone: Repository) -> None:
+    assert through(engine, clone) == (True, True, ["hello on from a container (1)", "5"])
+    tables = Path(next(one["Source"] for one in inspect(engine, HOST)["Mounts"]))
+    assert (tables / "routes.json").stat().st_mode & 0o777 == 0o644
+    assert tables.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_container_follows_the_table(engine: Engine, clone: Repository) -> None:
+    own = inspect(engine, THROUGH)["Id"]
+    deploy(clone, "down", HOST)
+    failed = clone.run_pants(["run", "deploy", "--", "call", THROUGH, '{"word": "on"}'], check=False)
+    assert f"{HOST} has no route in /etc/turbolift/routes.json" in failed.stdout + failed.stderr
+    deploy(clone)
+    assert through(engine, clone) == (True, True, ["hello on from a container (1)", "5"])
+    assert inspect(engine, THROUGH)["Id"] == own
 
 
 def test_a_second_deploy_touches_nothing(clone: Repository) -> None:
@@ -163,9 +210,12 @@ def test_an_edit_replaces_what_it_touches_and_loses_no_call(
         out, err = app.communicate()
     assert (app.returncode, out) == (0, f"{[f'hello x from a container ({n})' for n in (1, 2)]}\n"), err
     after = status(clone)
-    # Both stand in one file, so both images changed: nothing of the old versions is left running.
-    assert {after[name]["version"] for name in after}.isdisjoint(before[name]["version"] for name in before)
-    assert len(containers(engine)) == 2
+    # Both stand in one file, which a third one imports: nothing of the old versions is left running.
+    changed = {name for name in after if after[name]["version"] != before[name]["version"]}
+    assert changed >= {WHERE, STILL, THROUGH}
+    assert {after[name]["pid"] for name in changed}.isdisjoint(one["pid"] for one in before.values())
+    assert len(containers(engine)) == 4
+    assert through(engine, clone) == (True, True, ["hello on from a container (2)", "5"])
 
 
 def test_a_killed_function_comes_back_at_its_endpoint(engine: Engine, clone: Repository) -> None:
@@ -190,7 +240,7 @@ def test_what_does_not_start_says_why_and_what_served_serves_on(engine: Engine, 
     assert done.returncode != 0
     assert f"{WHERE}: did not start: it ended with exit code 7" in done.stdout + done.stderr
     assert status(clone) == before
-    assert len(containers(engine)) == 2
+    assert len(containers(engine)) == 4
     clone.write({"examples/boxes/work.py": WORK.replace("(1)", "(2)")})
 
 
@@ -210,6 +260,7 @@ def test_rollback_prune_down_and_destroy_leave_nothing(engine: Engine, clone: Re
     assert containers(engine) == []
     deploy(clone, "destroy")
     assert engine.ask("images", "--quiet") == ""
+    assert engine.ask("network", "ls", "--quiet", "--filter=label=dev.turbolift.deployment") == ""
 
 
 def test_without_an_engine_the_error_says_what_to_do(clone: Repository) -> None:

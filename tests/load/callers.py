@@ -15,6 +15,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+MAYBE = "MaybeExecuted"
+
 PAUSE = 0.02
 """Seconds that a caller waits after a call that failed."""
 
@@ -58,10 +60,16 @@ class Callers:
                 fact["value"] = await function(call, turn)
                 fact["outcome"] = "result"
             except Exception as error:
-                fact["outcome"] = type(error).__name__
-                fact["detail"] = str(error)
+                fact["outcome"] = _outcome(error)
+                fact["detail"] = f"{type(error).__name__}: {error}"
             fact["end"] = self._clock()
             self.calls += 1
             self._write(fact)
             if fact["outcome"] != "result":
                 await asyncio.sleep(PAUSE)
+
+
+def _outcome(error: Exception) -> str:
+    """Return the name of its class; one that is a MaybeExecuted too is that."""
+    names = [one.__name__ for one in type(error).__mro__]
+    return MAYBE if MAYBE in names else names[0]

@@ -142,7 +142,24 @@ class ContractMismatchError(CallError, ContractError):
 
 
 class ConnectError(CallError, ConnectionError):
-    """The endpoint could not be reached; the function did not run."""
+    """The endpoint could not be reached; the function did not run.
+
+    Attributes: ``failing`` (seconds for which the endpoint has failed by then) and ``retry_after`` (seconds until it is
+    tried again) where it fails in a row, so that the call was not sent; else None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        function: str = "",
+        endpoint: str = "",
+        failing: float | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, function=function, endpoint=endpoint)
+        self.failing = failing
+        self.retry_after = retry_after
 
 
 class TlsError(ConnectError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turbolift.client import RouteSource, parse_table
+from turbolift.client.routes import MOMENT
 from turbolift.errors import ConfigurationError, DocumentError, NotRoutedError
 from turbolift.spec import routes_path, schema
 
@@ -45,6 +47,7 @@ values = st.sampled_from(
         "a:b:c", "ü:ß", "0" * 64, "0" * 63, "0" * 64 + "\n", "G" * 64, "sha256:" + "1" * 64, "sha256:" + "1" * 65,
         "unix:///x", "unix://x", "unix:///", "unix:///a\nb", "http://h:1", "https://h", "http://h/p", "http://",
         "ftp://h", "http://h\n", "https://h:1", "https://[::1]:1", "h.svc", [], {}, [1], {"m:f": ROUTE}, ROUTE,
+        ["unix:///x"], ["http://h", "x"],
     ]
 )  # fmt: skip
 
@@ -55,10 +58,15 @@ def documents(draw: st.DrawFn) -> Any:
     document: Any = copy.deepcopy(TABLE)
     if draw(st.booleans()):
         document["routes"]["pricing.quote:quote"] = copy.deepcopy(SECURE)
+    if draw(st.booleans()):
+        document["routes"]["pricing.quote:quote"]["replicas"] = [
+            "unix:///run/y.sock",
+            "https://10.0.0.2:8080",
+        ]
     for _ in range(draw(st.integers(0, 3))):
         node = document
         while True:
-            key = draw(st.sampled_from([*sorted(node), "extra", "m:f", "a b:c", "server_name"]))
+            key = draw(st.sampled_from([*sorted(node), "extra", "m:f", "a b:c", "server_name", "replicas"]))
             inner = node.get(key)
             if isinstance(inner, dict) and inner and draw(st.booleans()):
                 node = inner
@@ -131,6 +139,31 @@ def test_a_replaced_file_is_followed(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(NotRoutedError):
         source.table()
+
+
+def test_a_replaced_file_is_seen_after_a_moment_and_another_environment_at_once(tmp_path: Path) -> None:
+    path, other = tmp_path / "routes.json", tmp_path / "other.json"
+    environ = {"TURBOLIFT_ROUTES": str(path)}
+    source = RouteSource(environ)
+    with pytest.raises(NotRoutedError):
+        source.current()
+    write(other, {**TABLE, "generation": 77})
+    for generation in range(20):
+        write(path, {**TABLE, "generation": generation})
+        os.utime(path, ns=(0, 0))
+        time.sleep(MOMENT)
+        assert source.current().generation == generation
+        environ["TURBOLIFT_ROUTES"] = str(other)
+        assert source.current().generation == 77
+        environ["TURBOLIFT_ROUTES"] = str(path)
+        assert source.current().generation == generation
+    path.unlink()
+    time.sleep(MOMENT)
+    for _ in range(2):
+        with pytest.raises(NotRoutedError):
+            source.current()
+    write(path, TABLE)
+    assert source.current().generation == 3
 
 
 @pytest.mark.parametrize(

@@ -192,3 +192,29 @@ def test_the_digest_tells_dtypes_apart() -> None:
     def c(x: np.float32) -> None: ...
 
     assert len({contract_of(fn).digest for fn in (a, b, c)}) == 3
+
+
+@pytest.mark.parametrize("dtype", ["<f8", ">i4", "|b1", "<c16", "<M8[ns]", "<U7", "|S3"])
+def test_large_arrays_of_any_layout(dtype: str) -> None:
+    flat = np.arange(3 * 2**20 // np.dtype(dtype).itemsize + 1001).astype(dtype)
+    rows = flat[: len(flat) // 7 * 7].reshape(-1, 7)
+
+    def same(values: np.ndarray) -> np.ndarray:
+        return values
+
+    contract = contract_of(same)
+    for value in (flat, rows, rows.T, rows[::2], rows[:, ::-1], np.asfortranarray(rows)):
+        payload = contract.encode_result(value)
+        (part,) = payload.parts
+        before = value.copy(order="K")
+        # What travels is what was there at the call.
+        value[...] = value[::-1]
+        found = contract.decode_result(Payload(payload.json, [bytes(part)]))
+        assert isinstance(found, np.ndarray)
+        assert (found.dtype, found.shape) == (value.dtype, value.shape)
+        assert found.tobytes() == before.tobytes()
+        value[...] = before
+        own = contract.decode_result(Payload(payload.json, [bytearray(part)]))
+        assert isinstance(own, np.ndarray)
+        assert own.tobytes() == before.tobytes()
+        assert own.flags.writeable

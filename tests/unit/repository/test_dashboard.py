@@ -7,6 +7,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import turbolift
-from turbolift.client import Caller
+from turbolift.client import Caller, Route
 from turbolift.client.metrics import Collector, Tally
 from turbolift.shim.gate import Gate
 from turbolift.shim.metrics import Metrics
@@ -46,6 +47,8 @@ def exported() -> dict[str, set[str]]:
     caller = Caller(transport)
     caller.tallies["m:f"] = tally = Tally()
     tally.end("ok", 0.1)
+    for _ in range(3):
+        caller.health.failed(Route("v", "unix:///s", "c"), time.monotonic(), "gone")
     registry = CollectorRegistry()
     registry.register(Collector(lambda: caller))
     text = (metrics.render() + generate_latest(registry)).decode()

@@ -19,6 +19,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from turbolift.client.routes import MOMENT
 from unit.shim.odd_modules import ODD_MODULES
 from unit.shim.served_modules import MODULES
 
@@ -145,6 +146,7 @@ class Deployment:
         beside = self.path.with_suffix(".new")
         beside.write_text(json.dumps(table))
         beside.replace(self.path)
+        time.sleep(2 * MOMENT)  # whoever calls next looks again
 
     def stop(self) -> None:
         for shim in self.shims:
@@ -241,6 +243,37 @@ def both(modules: Path) -> Iterator[tuple[Shim, Shim]]:
             for server in servers:
                 server.process.kill()
                 server.process.wait()
+
+
+@pytest.fixture(scope="module")
+def large(modules: Path) -> Any:
+    import importlib
+
+    return importlib.import_module("served_large")
+
+
+@pytest.fixture(scope="module")
+def shims(modules: Path) -> Iterator[Callable[[str, str], Shim]]:
+    """Return a function that gives a server of a function of served_large, which the tests share, and a way."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="tl-") as folder:
+        there: dict[tuple[str, str], Shim] = {}
+
+        def get(name: str, way: str) -> Shim:
+            if (name, way) not in there:
+                place = Path(folder) / f"{name}-{way}"
+                place.mkdir()
+                there[name, way] = Shim(place, f"served_large:{name}", TURBOLIFT_HTTP=way)
+                there[name, way].wait_until()
+            return there[name, way]
+
+        try:
+            yield get
+        finally:
+            for shim in there.values():
+                shim.process.kill()
+                shim.process.wait()
 
 
 @pytest.fixture

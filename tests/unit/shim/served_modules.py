@@ -245,8 +245,59 @@ async def asynchronous(path: str, seconds: float = 0.0, fails: bool = False) -> 
     return path
 """
 
+LARGE = """
+import os
+
+import numpy
+from numpy.typing import NDArray
+
+from turbolift import Local, on
+
+BIG = "256Mi"
+runs = []
+
+@on(Local(), max_payload=BIG)
+def threads(parts: list[bytes]) -> list[bytes]:
+    return parts[::-1]
+
+@on(Local(), max_payload=BIG, workers="loop")
+def inline(parts: list[bytes]) -> list[bytes]:
+    return parts[::-1]
+
+@on(Local(), max_payload=BIG)
+async def asynchronous(parts: list[bytes]) -> list[bytes]:
+    return parts[::-1]
+
+@on(Local(), max_payload=BIG, workers="processes", concurrency=1)
+def processes(parts: list[bytes]) -> list[bytes]:
+    return parts[::-1]
+
+@on(Local(), max_payload=BIG)
+async def array(values: NDArray[numpy.float64]) -> NDArray[numpy.float64]:
+    values += 1.0  # an array of its own, that can be written to
+    return values
+
+@on(Local(), max_payload=BIG)
+async def floats(values: list[float], names: list[str] = []) -> list[float]:
+    return values[::-1]
+
+@on(Local(), max_payload=BIG)
+def rows(rows: list[dict[str, list[int]]]) -> list[dict[str, list[int]]]:
+    return rows[::-1]
+
+@on(Local(), max_payload=BIG)
+async def run(data: bytes) -> int:
+    runs.append(len(data))
+    return len(runs)
+
+@on(Local(), max_payload="1Mi")
+async def small(data: bytes, size: int = 0) -> bytes:
+    return bytes(size)
+"""
+
 MODULES = {
     "served": FUNCTIONS,
+    "served_large": LARGE,
     "served_again": AGAIN,
     "hidden_module": "class Hidden(Exception):\n    pass\n",
     "served_broken": "import turbolift\n\nprint('before')\n1 / 0\n",

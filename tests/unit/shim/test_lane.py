@@ -160,12 +160,25 @@ def agree(lane: list[Any], aiohttp: list[Any]) -> bool:
 
     aiohttp refuses what it got in one piece with a broken head together with that head; which bytes are one piece
     differs where the lane gives it a connection with what came in the meantime. So where both refuse, either may have
-    answered fewer of the requests before.
+    answered fewer of the requests before; and where one has closed after an answer, as the request wished, the other may
+    have refused what came after it, and so that request too.
     """
-    if lane[-1:] == aiohttp[-1:] == ["refused"]:
-        both = min(len(lane), len(aiohttp)) - 1
-        return lane[:both] == aiohttp[:both]
+    refusing = [one for one in (lane, aiohttp) if one[-1:] == ["refused"]]
+    others = [one for one in (lane, aiohttp) if one[-1:] != ["refused"]]
+    if len(refusing) == 2 or (refusing and closes(others[0])):
+        common = min(len(one) - (one[-1] == "refused") for one in (lane, aiohttp))
+        return lane[:common] == aiohttp[:common]
     return lane == aiohttp
+
+
+def closes(answers: list[Any]) -> bool:
+    """Whether the last answer ends its connection."""
+    if not answers or not isinstance(answers[-1], tuple):
+        return False
+    status, headers, _ = answers[-1]
+    return "connection: close" in headers or (
+        status.startswith("http/1.0") and "connection: keep-alive" not in headers
+    )
 
 
 def exchange(both: tuple[Any, Any], pieces: list[bytes]) -> tuple[list[Any], list[Any]]:

@@ -20,6 +20,7 @@ from turbolift import DeadlineExceeded
 from turbolift.shim.dispatch import Dispatcher
 from turbolift.shim.gate import Gate
 from turbolift.shim.lane import Lane, connection, lane
+from turbolift.shim.lane.limits import IN_A_ROW
 from turbolift.shim.load import load
 from turbolift.shim.metrics import Metrics
 from turbolift.shim.runners import LoopRunner, ThreadRunner
@@ -82,7 +83,7 @@ async def answers(reader: asyncio.StreamReader, count: int) -> list[tuple[bytes,
     return found
 
 
-@pytest.mark.parametrize("count", [1, connection.IN_A_ROW, 3 * connection.IN_A_ROW + 1])
+@pytest.mark.parametrize("count", [1, IN_A_ROW, 3 * IN_A_ROW + 1])
 def test_calls_that_come_together_are_answered_in_order(served: Any, count: int) -> None:
     async def main() -> None:
         async with serving() as (found, digest):

@@ -121,6 +121,10 @@ def test_a_map_of_quick_calls_goes_in_few_requests(
     standing: Standing, served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     standing("served:inline")
+    # As quick as on a machine that does nothing else.
+    learn = Pace.learn
+    monkeypatch.setattr(Pace, "learn", lambda self, count, _, size: learn(self, count, count * 20e-6, size))
+    monkeypatch.setattr("turbolift.client.batches.FIRST_LOOK", 30.0)
 
     async def main() -> None:
         transport = default_caller().transport
@@ -135,7 +139,7 @@ def test_a_map_of_quick_calls_goes_in_few_requests(
         monkeypatch.setattr(transport, "send", counted)
         texts = [str(i) for i in range(2000)]
         assert await served.inline.map(["echo"] * 2000, texts, concurrency=100) == texts
-        assert sent < 1000
+        assert sent < 200
         await aclose()
 
     asyncio.run(main())

@@ -24,6 +24,7 @@ EXCEPTIONS = {
     "draining": errors.Overloaded,
     "overloaded": errors.Overloaded,
     "deadline": errors.DeadlineExceeded,
+    "unsupported-encoding": errors.CallError,
     "key-reused": errors.CallError,
     "tls-required": errors.TlsError,
 }

@@ -10,7 +10,15 @@ from functools import update_wrapper
 from types import EllipsisType, FunctionType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
-from turbolift.api.options import Options, check_timeout
+from turbolift.api.options import (
+    Compress,
+    Options,
+    check_compress,
+    check_hedge,
+    check_size,
+    check_timeout,
+    check_wait,
+)
 from turbolift.api.switch import is_distributed
 from turbolift.errors import ConfigurationError, TaggingError, TurboliftError
 
@@ -65,7 +73,7 @@ class DistributedFunction(Generic[P, R]):
         self.is_async = is_async
         self._fn = fn
         self._base: DistributedFunction[P, R] | None = None
-        self._overrides: dict[str, Any] = {}
+        self._overrides: dict[str, Any] = {"compress": options.compress} if options.compress else {}
         self._contract: Contract | None = None
         self._static = False
         self._become_coroutine_function()
@@ -106,7 +114,11 @@ class DistributedFunction(Generic[P, R]):
 
     def remote(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Return a coroutine for the result by the route, whatever the switch says."""
-        return self._remote(args, kwargs)
+
+        async def run() -> R:  # what is wrong is raised where it is awaited
+            return await self._remote(args, kwargs)
+
+        return run()
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call and wait, for code without an event loop.
@@ -222,17 +234,33 @@ class DistributedFunction(Generic[P, R]):
         if not may_batch():
             return None
         try:
-            return Batches(default_caller(), self.identity, self.contract, **self._overrides)
+            options = dict(self._overrides)
+            caller = default_caller().patient(options.pop("wait", None))
+            if options.pop("hedge", None) is not None:
+                return None  # each is sent a second time by itself
+            return Batches(caller, self.identity, self.contract, **options)
         except TurboliftError:
             return None
 
     def with_options(
-        self, *, timeout: float | EllipsisType | None = ..., idempotent: bool | EllipsisType = ...
+        self,
+        *,
+        timeout: float | EllipsisType | None = ...,
+        idempotent: bool | EllipsisType = ...,
+        compress: Compress | EllipsisType = ...,
+        max_answer: str | int | EllipsisType = ...,
+        wait: float | EllipsisType | None = ...,
+        hedge: float | EllipsisType | None = ...,
     ) -> Self:
         """Return the same function with other options for the calls made through it.
 
         `timeout`: seconds for one remote call (None: no deadline but an inherited one). `idempotent`: whether
-        a call that may have run can be sent again.
+        a call that may have run can be sent again. `wait`: seconds for which a call is tried again that did not run, since
+        nobody was there or all were busy (0: it fails at once; None: as long as usual, ten seconds). `hedge`: seconds
+        after which a call without an answer is sent a second time, to another server if there is one (None: never); the
+        first answer wins. For idempotent functions only: any other one is refused with a ConfigurationError.
+        `compress`: whether, or how, large arguments and results are
+        compressed on the way. `max_answer`: bytes of a result at most, as ``"1Gi"`` (256 MiB).
         """
         overrides = dict(self._overrides)
         if timeout is not ...:
@@ -241,6 +269,19 @@ class DistributedFunction(Generic[P, R]):
             if not isinstance(idempotent, bool):
                 raise ConfigurationError(f"option idempotent={idempotent!r}: it must be True or False")
             overrides["idempotent"] = idempotent
+        if compress is not ...:
+            overrides["compress"] = check_compress(compress)
+        if max_answer is not ...:
+            overrides["max_answer"] = check_size("max_answer", max_answer)
+        if wait is not ...:
+            overrides["wait"] = check_wait(wait)
+        if hedge is not ...:
+            overrides["hedge"] = check_hedge(hedge)
+        if overrides.get("hedge") is not None and not overrides.get("idempotent", self.options.idempotent):
+            raise ConfigurationError(
+                f"{_where(self._fn)}: option hedge={overrides['hedge']:g}: {self.__qualname__} is not idempotent, and a call "
+                "that is sent twice may run twice: declare it @on(..., idempotent=True), or leave out hedge"
+            )
         twin = type(self)(self._fn, self.platform, self.options, is_async=self.is_async)
         twin._base = self._base or self
         twin._overrides = overrides
@@ -266,9 +307,9 @@ class DistributedFunction(Generic[P, R]):
             found = getattr(found, part, None)
         return found if isinstance(found, type) else None
 
-    async def _remote(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+    def _remote(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, R]:
         if _instead is not None:
-            return cast("R", await _instead(self, args, kwargs))
+            return _instead(self, args, kwargs)
         if self._fn.__module__ == "__main__":
             raise ConfigurationError(
                 f"{_where(self._fn)}: {self._fn.__qualname__} is defined in the program that was started "
@@ -280,8 +321,7 @@ class DistributedFunction(Generic[P, R]):
             from turbolift.client import default_caller
 
             _default_caller = default_caller
-        call = _default_caller().call
-        return cast("R", await call(self.identity, self.contract, args, kwargs, **self._overrides))
+        return _default_caller().call(self.identity, self.contract, args, kwargs, **self._overrides)
 
     def __set_name__(self, owner: type, name: str) -> None:
         if (

@@ -13,6 +13,7 @@ from typing import Any, Literal, NoReturn
 from turbolift.errors import ConfigurationError
 
 Workers = Literal["loop", "threads", "processes"]
+Compress = bool | Literal["gzip", "zstd"]
 
 MAX_PAYLOAD = 64 * 1024 * 1024
 QUEUE = 128
@@ -35,7 +36,7 @@ class Options:
     """
 
     __slots__ = (
-        "concurrency", "cpu", "env", "idempotent", "max_payload", "max_scale_n", "memory", "pure", "queue",
+        "compress", "concurrency", "cpu", "env", "idempotent", "max_payload", "max_scale_n", "memory", "pure", "queue",
         "timeout", "warm", "workers",
     )  # fmt: skip
 
@@ -51,6 +52,7 @@ class Options:
     workers: Workers
     warm: str | None
     max_payload: int
+    compress: Compress
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Options:
         workers: Workers | None = None,
         warm: str | Callable[[], object] | None = None,
         max_payload: str | int = MAX_PAYLOAD,
+        compress: Compress = False,
     ) -> None:
         """Check everything; raises ConfigurationError naming the option."""
         self.cpu = _cpu(cpu)
@@ -83,6 +86,8 @@ class Options:
         self.idempotent = _flag("idempotent", idempotent)
         self.warm = _warm(warm)
         self.max_payload = _memory("max_payload", max_payload)[1]
+        # Of callers alone: a server sees by each call what its caller takes, so no deployment depends on this.
+        self.compress = check_compress(compress)
 
     def describe(self) -> dict[str, Any]:
         """Return the options as the JSON object of the describe document."""
@@ -110,6 +115,38 @@ def check_timeout(value: object) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         _refuse("timeout", value, "it must be a positive number of seconds, or None for no deadline")
+    return float(value)
+
+
+def check_compress(value: object) -> Compress:
+    """Return how bodies are compressed. Raises ConfigurationError for anything else."""
+    if not isinstance(value, bool) and value not in ("gzip", "zstd"):
+        _refuse(
+            "compress", value, "it must be True (by the best that both sides know), False, 'gzip' or 'zstd'"
+        )
+    return value
+
+
+def check_size(option: str, value: object) -> int:
+    """Return bytes. Raises ConfigurationError."""
+    return _memory(option, value)[1]
+
+
+def check_wait(value: object) -> float | None:
+    """Return seconds as a float, or None. Raises ConfigurationError for anything but a finite number, 0 or more."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        _refuse("wait", value, "it must be a number of seconds, 0 or more, or None for the usual ones")
+    return float(value)
+
+
+def check_hedge(value: object) -> float | None:
+    """Return seconds as a float, or None. Raises ConfigurationError for anything but a positive, finite number."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        _refuse("hedge", value, "it must be a positive number of seconds, or None for no second send")
     return float(value)
 
 

@@ -14,7 +14,7 @@ from turbolift.api.function import (
     DistributedFunction,
     SyncDistributedFunction,
 )
-from turbolift.api.options import MAX_PAYLOAD, Options, Workers
+from turbolift.api.options import MAX_PAYLOAD, Compress, Options, Workers
 from turbolift.api.platforms import Platform
 from turbolift.errors import ConfigurationError, TaggingError
 
@@ -84,6 +84,7 @@ def on(
     workers: Workers | None = None,
     warm: str | Callable[[], object] | None = None,
     max_payload: str | int = MAX_PAYLOAD,
+    compress: Compress = False,
 ) -> Tag:
     """Tag a function to be run on `platform`: ``@on(K8s(max_scale_n=10), cpu="500m", timeout=5.0)``.
 
@@ -104,7 +105,9 @@ def on(
       functions unless said otherwise), ``"processes"`` (warm worker processes, for work that holds the GIL;
       the only kind whose calls end for certain when the deadline passes or the caller is gone).
     - `warm`: a function (or its ``"module:name"``) that is run once before a replica is ready.
-    - `max_payload`: bytes of a request at most, as ``"64Mi"``.
+    - `max_payload`: bytes of a request at most, as ``"64Mi"``; of one that is compressed, after unpacking.
+    - `compress`: arguments and results of 64 KiB or more are compressed on the way (True: by zstd where both sides
+      have it, else gzip).
 
     Raises ConfigurationError naming the option, and TaggingError naming file and line.
     """
@@ -133,6 +136,7 @@ def on(
             "workers": workers,
             "warm": warm,
             "max_payload": max_payload,
+            "compress": compress,
         },
     )
 

@@ -98,10 +98,23 @@ async def call(
     *,
     timeout: float | EllipsisType | None = ...,
     idempotent: bool | None = None,
+    compress: bool | str = False,
+    max_answer: int | None = None,
+    wait: float | None = None,
+    hedge: float | None = None,
 ) -> Any:
     """Call `function` (an identity) by the route table of this process; see ``Caller.call``."""
     return await default_caller().call(
-        function, contract, args, kwargs, timeout=timeout, idempotent=idempotent
+        function,
+        contract,
+        args,
+        kwargs,
+        timeout=timeout,
+        idempotent=idempotent,
+        compress=compress,
+        max_answer=max_answer,
+        wait=wait,
+        hedge=hedge,
     )
 
 

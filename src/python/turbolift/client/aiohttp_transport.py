@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,10 +22,14 @@ from turbolift.client.transport import (
     BrokenError,
     LateError,
     NotSentError,
+    Received,
     Request,
     Response,
     Tls,
 )
+from turbolift.wire.codings import kind_of
+from turbolift.wire.frames import Buffer
+from turbolift.wire.receive import body_of
 
 KEEPALIVE = 30.0
 """Seconds that an idle connection is kept. Shorter than any server's idle time, so that it is we who close
@@ -128,7 +132,8 @@ class AiohttpTransport:
         with pool.use(), secured.noting() as noted:
             size = request.size
             # In one piece where that is cheap to copy; aiohttp warns of large ones, with good reason.
-            data: Any = b"".join(request.body) if size < _CHUNK else _pieces(request.body)
+            sending = None if size < _CHUNK else _Sending(request.body, size)
+            data: Any = b"".join(request.body) if sending is None else sending.pieces()
             headers = dict(line.split(": ", 1) for line in request.lines.split("\r\n") if line)
             headers["Content-Length"] = str(size)
             # aiohttp uses a connection again only for the very context that it was made by.
@@ -157,6 +162,11 @@ class AiohttpTransport:
                 refusal = noted[0] if noted else error
                 if tls is not None and (told := secured.refused(refusal, tls)) is not None:
                     raise told from None
+                if sending is not None and sending.unsent:
+                    # The server cannot have the whole: nobody runs half a call.
+                    raise NotSentError(
+                        f"{_reason(error)}, with {sending.unsent} of {size} bytes of the call unsent"
+                    ) from None
                 raise BrokenError(_reason(error)) from None
 
     def connections(self) -> dict[str, int]:
@@ -194,21 +204,35 @@ def _reason(error: Exception) -> str:
     return getattr(inner, "strerror", None) or str(inner) or type(inner).__name__
 
 
-async def _pieces(body: Any) -> AsyncIterator[bytes | bytearray | memoryview]:
-    for piece in body:
-        if len(piece) <= _CHUNK:
-            yield piece
-            continue
-        view = memoryview(piece).cast("B")
-        for start in range(0, len(view), _CHUNK):
-            yield view[start : start + _CHUNK]
+class _Sending:
+    """A body on its way. Attribute ``unsent``: bytes that were not asked for yet."""
+
+    def __init__(self, body: Sequence[Buffer], size: int) -> None:
+        self._body = body
+        self.unsent = size
+
+    async def pieces(self) -> AsyncIterator[memoryview]:
+        """Yield the body as the connection takes it."""
+        for piece in self._body:
+            view = memoryview(piece).cast("B")
+            for start in range(0, len(view), _CHUNK):
+                part = view[start : start + _CHUNK]
+                self.unsent -= len(part)
+                yield part
 
 
-async def _read(response: aiohttp.ClientResponse, limit: int, feed: Callable[[bytes], None] | None) -> bytes:
+async def _read(
+    response: aiohttp.ClientResponse, limit: int, feed: Callable[[bytes], None] | None
+) -> Received:
     size = response.content_length
     if size is not None and size > limit:
         response.close()
         raise AnswerTooLargeError(limit, size)
+    if size is not None and size > _CHUNK:
+        body = body_of(kind_of(response.headers), size)
+        async for chunk in response.content.iter_any():
+            body.put(chunk)
+        return body.whole()
     chunks = []
     got = 0
     async for chunk in response.content.iter_any():

@@ -12,9 +12,10 @@ from math import inf
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from turbolift.client.caller import Caller, PendingCall
+from turbolift.client.caller import Caller
 from turbolift.client.metrics import outcome_of
 from turbolift.client.pace import BYTES, Pace
+from turbolift.client.pending import PendingCall
 from turbolift.client.routes import Route
 from turbolift.client.transport import (
     AnswerTooLargeError,
@@ -109,18 +110,21 @@ class Batches:
         timeout: float | EllipsisType | None = ...,
         idempotent: bool | None = None,
         pace: Pace | None = None,
+        **options: Any,
     ) -> None:
-        """`pace`: what is known of the function's; without it, the map's first call says how quick it is."""
+        """`pace`: what is known of it; else the map's first call says. `options`: of rows that are called alone."""
         self._caller = caller
         self._function = function
         self._contract = contract
         self._timeout = timeout
+        self._options = options
         self._idempotent = idempotent
         self.pace = pace or Pace()
         self._alone = 0
         self._off = False
         self.quick_result = contract.quick.result
         self.max_answer = caller.policy.max_answer
+        self.answered = caller.health.answered
         self._first = 0.0
         self.wake: Callable[[], None] = lambda: None
 
@@ -159,7 +163,7 @@ class Batches:
         while rows:
             size = self.pace.size
             if size == 1 and len(rows) > 1:
-                await _together([self._one(index, row, settle) for index, row in rows])
+                await asyncio.gather(*(self._one(index, row, settle) for index, row in rows))
                 return
             some = rows[:size] if size else rows
             again, deadline, rest = await self._batch(some, settle)
@@ -179,6 +183,7 @@ class Batches:
                 {},
                 timeout=self._timeout,
                 idempotent=self._idempotent,
+                **self._options,
             )
         except Exception as error:
             settle(index, None, error)
@@ -191,7 +196,7 @@ class Batches:
         """
         caller, contract = self._caller, self._contract
         try:
-            route = caller.current().route(self._function)
+            route = caller.way(self._function)
         except TurboliftError:
             route = None
         seconds, deadline = self._time(route)
@@ -202,7 +207,7 @@ class Batches:
             or (deadline is not None and deadline <= started)
         ):
             # Alone, each says what is wrong.
-            await _together([self._one(index, row, settle) for index, row in rows])
+            await asyncio.gather(*(self._one(index, row, settle) for index, row in rows))
             return [], deadline, []
         left = None if deadline is None else deadline - started
         sent, heads, size, rest = self._write(rows, left, settle)
@@ -250,7 +255,7 @@ class Batches:
             if response.status != 200 or response.headers.get("Content-Type") != BATCH:
                 await self._not_a_batch(response, answers)
                 return [], deadline, rest
-            return await answers.whole(response.body), deadline, rest
+            return await answers.whole(response.body), deadline, rest  # type: ignore[arg-type]
         finally:
             answers.cancel()
             # What was handed back, or cancelled, is no call that ended here.
@@ -402,6 +407,7 @@ class _Answers:
             why = self._broken or "it ends too early"
             await self.end(BrokenError(f"the answer to a batch is broken: {why}"))
         else:
+            self._batches.answered(self._route.endpoint)
             if begun:
                 self._batches.pace.learn(begun, self._spent, max(self._size, len(body)))
             await self.end(BrokenError("the answer to a batch left it out"))
@@ -431,11 +437,6 @@ class _Answers:
             self._settle(call.number, None, error)
         else:
             self._settle(call.number, value, None)
-
-
-async def _together(work: Sequence[Any]) -> None:
-    """Run coroutines beside each other; cancelled, they all are."""
-    await asyncio.gather(*work)
 
 
 def _lines(content_type: str, contract: str, trace: str, key: str) -> str:

@@ -28,6 +28,7 @@ from turbolift.errors import (
 from turbolift.wire.times import BUCKETS, Times
 
 if TYPE_CHECKING:
+    from turbolift.client.budget import Budget
     from turbolift.client.caller import Caller
 
 # The first that fits names the outcome.
@@ -59,17 +60,32 @@ def outcome_of(error: BaseException) -> str:
 
 
 class Tally:
-    """The calls of one function. Attributes: ``outcomes`` (label -> count), ``in_flight``, ``resent``, ``times``.
+    """The calls of one function. Attributes: ``outcomes`` (label -> count), ``in_flight``, ``resent``, ``held`` (that found
+    the retry budget used up), ``hedges``, ``hedges_won``, ``times``.
 
     Calls come from many threads. Each change is one addition, within which CPython changes no thread.
     """
 
-    __slots__ = ("_counts", "in_flight", "outcomes", "resent", "times")
+    __slots__ = (
+        "_counts",
+        "budget",
+        "hedges",
+        "hedges_won",
+        "held",
+        "in_flight",
+        "outcomes",
+        "resent",
+        "times",
+    )
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {"ok": 0}
         self.in_flight = 0
         self.resent = 0
+        self.held = 0
+        self.hedges = 0
+        self.hedges_won = 0
+        self.budget: Budget | None = None
         self.times = Times()
         self._counts = self.times.counts
 
@@ -82,6 +98,11 @@ class Tally:
         # As Times.add, without a call of it: this is part of each call.
         self._counts[bisect_left(BUCKETS, seconds)] += 1
         self.times.total += seconds
+
+    @property
+    def begun(self) -> int:
+        """All calls, those in flight included."""
+        return sum(self.outcomes.values()) + self.in_flight
 
 
 class Collector:
@@ -115,13 +136,26 @@ class Collector:
         resent = CounterMetricFamily(
             "turbolift_client_resends", "Tries of calls beyond their first.", labels=["function"]
         )
+        held = CounterMetricFamily(
+            "turbolift_client_budget_used_up",
+            "Calls to be sent again that found the retry budget used up.",
+            labels=["function"],
+        )
+        hedges = CounterMetricFamily(
+            "turbolift_client_hedges",
+            "Calls that were sent a second time for want of an answer; won: that one was quicker.",
+            labels=["function", "won"],
+        )
         for function, tally in sorted(tallies.items()):
             for outcome, count in sorted(tally.outcomes.items()):
                 calls.add_metric([function, outcome], count)
             seconds.add_metric([function], tally.times.buckets(), tally.times.total)
             flying.add_metric([function], tally.in_flight)
             resent.add_metric([function], tally.resent)
-        yield from (calls, seconds, flying, resent)
+            held.add_metric([function], tally.held)
+            hedges.add_metric([function, "yes"], tally.hedges_won)
+            hedges.add_metric([function, "no"], tally.hedges - tally.hedges_won)
+        yield from (calls, seconds, flying, resent, held, hedges)
         opened = GaugeMetricFamily(
             "turbolift_client_connections", "Open connections, by endpoint.", labels=["endpoint"]
         )
@@ -129,3 +163,19 @@ class Collector:
         for endpoint, count in sorted(counted.items()):
             opened.add_metric([endpoint], count)
         yield opened
+        out = GaugeMetricFamily(
+            "turbolift_client_left_out",
+            "1: the endpoint has failed in a row, and is left out.",
+            labels=["endpoint"],
+        )
+        ejections = CounterMetricFamily(
+            "turbolift_client_ejections",
+            "How often an endpoint was left out after it failed in a row.",
+            labels=["endpoint"],
+        )
+        if caller is not None:
+            for endpoint in caller.health.left_out():
+                out.add_metric([endpoint], 1)
+            for endpoint, count in sorted(dict(caller.health.ejections).items()):
+                ejections.add_metric([endpoint], count)
+        yield from (out, ejections)

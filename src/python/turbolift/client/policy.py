@@ -18,6 +18,9 @@ class Policy(NamedTuple):
     down). A call that may have run is sent
     again `resends` times, and only if the function is declared idempotent. Waits grow from `first` by
     doubling up to `longest`, with jitter.
+
+    Of what has reached a server, at most `share` of a function's calls, `floor`, and `per_second` for each second are sent
+    again (``budget``): beyond that a call waits within those times, and then fails.
     """
 
     refused: float = 10.0
@@ -25,4 +28,7 @@ class Policy(NamedTuple):
     resends: int = 3
     first: float = 0.02
     longest: float = 1.0
+    share: float = 0.2
+    floor: float = 100.0
+    per_second: float = 10.0
     max_answer: int = 256 * 1024 * 1024

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -31,13 +30,16 @@ _ENDPOINT = re.compile(r"^(unix:///.+|https?://[^/]+)$")
 _HTTPS = re.compile(r"^https://")
 _SERVER_NAME = re.compile(r"^[^\s/]+$")
 _TABLE_FIELDS = frozenset({"version", "deployment", "platform", "generation", "routes"})
-_ROUTE_FIELDS = frozenset({"version", "endpoint", "contract", "timeout", "idempotent", "server_name"})
+_ROUTE_FIELDS = frozenset(
+    {"version", "endpoint", "contract", "timeout", "idempotent", "server_name", "replicas"}
+)
 
 
 class Route(NamedTuple):
     """One entry: where a function is served, under which contract, and how long a call may take (seconds).
 
-    ``tls`` of an ``https://`` endpoint: whose certificate it must show, and where the caller's own are.
+    ``tls`` of an ``https://`` endpoint: whose certificate it must show, and where the caller's own are. ``replicas``: where
+    the same version is served at several endpoints, all of them, each with its ``tls``.
     """
 
     version: str
@@ -46,6 +48,7 @@ class Route(NamedTuple):
     timeout: float | None = None
     idempotent: bool = False
     tls: Tls | None = None
+    replicas: tuple[tuple[str, Tls | None], ...] = ()
 
 
 class RouteTable(NamedTuple):
@@ -103,17 +106,37 @@ def _route(entry: Any, path: str, source: str, folder: str) -> Route:
     idempotent = entry.get("idempotent", False)
     if not isinstance(idempotent, bool):
         _broken(source, f"{path}.idempotent", f"must be true or false, not {idempotent!r}")
-    endpoint = _matching(
-        entry["endpoint"], _ENDPOINT, "unix:///path or http(s)://host:port", f"{path}.endpoint", source
-    )
+    endpoint = _endpoint(entry["endpoint"], f"{path}.endpoint", source)
+    tls = _tls(endpoint, entry, path, source, folder)
     return Route(
         version=_matching(entry["version"], _VERSION, "64 hexadecimal digits", f"{path}.version", source),
         endpoint=endpoint,
         contract=_matching(entry["contract"], _DIGEST, "sha256:<64 hex>", f"{path}.contract", source),
         timeout=None if timeout is None else float(timeout),
         idempotent=idempotent,
-        tls=_tls(endpoint, entry, path, source, folder),
+        tls=tls,
+        replicas=_replicas((endpoint, tls), entry, path, source, folder),
     )
+
+
+def _endpoint(value: Any, path: str, source: str) -> str:
+    return _matching(value, _ENDPOINT, "unix:///path or http(s)://host:port", path, source)
+
+
+def _replicas(
+    first: tuple[str, Tls | None], entry: dict[str, Any], path: str, source: str, folder: str
+) -> tuple[tuple[str, Tls | None], ...]:
+    """Return all endpoints of a route, where it has more than one."""
+    path = f"{path}.replicas"
+    given = entry.get("replicas", [])
+    if not isinstance(given, list):
+        _broken(source, path, f"must be an array of endpoints, not {given!r:.80}")
+    found = {first[0]: first[1]}
+    for number, one in enumerate(given):
+        endpoint = _endpoint(one, f"{path}[{number}]", source)
+        named = entry if _HTTPS.search(endpoint) else {}
+        found.setdefault(endpoint, _tls(endpoint, named, path, source, folder))
+    return tuple(found.items()) if len(found) > 1 else ()
 
 
 def _tls(endpoint: str, entry: dict[str, Any], path: str, source: str, folder: str) -> Tls | None:
@@ -187,12 +210,14 @@ def _parse_text(text: str | bytes, source: str, folder: str) -> RouteTable:
     return parse_table(document, source, folder)
 
 
-TURN: Final = 0.001
-"""Seconds that one turn of an event loop counts as a moment; another thread's may be a long one."""
+MOMENT: Final = 0.001
+"""Seconds for which `RouteSource.current` takes the table to be as it was: a look costs a system call, and what a table
+no longer routes to goes on serving for longer than that (`turbolift.deploy` waits a second at least).
+"""
 
 
 class RouteSource:
-    """Finds, reads and caches the table: one ``stat`` a call, a read only where the file was replaced.
+    """Finds, reads and caches the table: a ``stat`` a look, a read only where the file was replaced.
 
     It follows the environment: ``TURBOLIFT_ROUTES`` (a path, or JSON that starts with ``{``), else the state
     folder of the workspace around the current folder, where ``TURBOLIFT_DEPLOYMENT`` chooses among several
@@ -216,24 +241,19 @@ class RouteSource:
         self._said: tuple[object, object] = (None, None)
 
     def current(self) -> RouteTable:
-        """Return the same as ``table``, from a running event loop, with one look for all calls that one turn of the
-        loop makes.
-        """
+        """Return the same as ``table``, or what that was a moment (``MOMENT``) ago."""
         look, (routes, deployment) = self._look, self._names
         table = self._table
         now = time.monotonic()
         said = look(routes)
         same = table is not None and said == self._said[0] and look(deployment) == self._said[1]
-        if same and self._looked and now - self._looked < TURN:
+        if same and now - self._looked < MOMENT:
             return cast("RouteTable", table)
+        self._looked = 0.0  # until there is one
         table = self._read(self._path) if same and said and self._path else self.table()
         self._said = said, look(deployment)
         self._looked = now
-        asyncio.get_running_loop().call_soon(self._look_again)
         return table
-
-    def _look_again(self) -> None:
-        self._looked = 0.0
 
     def table(self) -> RouteTable:
         """Return the table as it is now. Raises NotRoutedError where there is none, DocumentError where it is

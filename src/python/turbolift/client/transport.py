@@ -7,7 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-Buffer = bytes | bytearray | memoryview
+from turbolift.wire.frames import Buffer, Frames
+
+Received = bytes | bytearray | Frames
+"""The body of an answer: as it was sent, or taken apart as it came in."""
 
 
 class Request(NamedTuple):
@@ -15,7 +18,7 @@ class Request(NamedTuple):
 
     ``lines``: the headers as they are sent, ``Name: value\\r\\n`` each, but for Host and Content-Length. ``feed``: given
     the pieces of a body that is sent as it is made (chunked) with status 200, as they come; the whole is in the Response
-    all the same.
+    all the same. ``alone``: not by a connection that has other requests in flight.
     """
 
     path: str
@@ -23,6 +26,7 @@ class Request(NamedTuple):
     body: Sequence[Buffer]
     size: int
     feed: Callable[[bytes], None] | None = None
+    alone: bool = False
 
 
 class Response(NamedTuple):
@@ -30,7 +34,7 @@ class Response(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: Received
 
 
 class Tls(NamedTuple):
@@ -43,7 +47,7 @@ class Tls(NamedTuple):
 
 
 class NotSentError(Exception):
-    """The endpoint could not be reached: nothing of the request was sent."""
+    """The endpoint could not be reached, or the connection ended before the whole request was sent: it did not run."""
 
 
 class InsecureError(NotSentError):

@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from turbolift.contract.jsontext import MAX_DEPTH, Payload, dumps, loads
+from turbolift.contract.weight import is_heavy
 
 if TYPE_CHECKING:
     from turbolift.contract.contract import Contract
 
-__all__ = ["MAX_DEPTH", "Contract", "Payload", "contract_of", "dumps", "loads"]
+__all__ = ["MAX_DEPTH", "Contract", "Payload", "contract_of", "dumps", "is_heavy", "loads"]
 
 
 def contract_of(fn: Callable[..., Any], *, owner: type | None = None) -> Contract:

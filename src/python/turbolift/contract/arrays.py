@@ -25,6 +25,7 @@ _COMPLEX = ComplexNode()
 _INT = IntNode()
 _STR = StrNode()
 _KINDS = frozenset("biufcSUmM")
+_STEP = 1024 * 1024
 _KEYS = frozenset({"dtype", "shape", "order", "data"})
 
 
@@ -84,6 +85,19 @@ def _first_argument(hint: Any) -> Any:
     return next(iter(typing.get_args(hint)), None)
 
 
+def _copied(value: Any, order: str) -> memoryview:
+    """Return a copy of an array's bytes. In a thread, the event loop goes on meanwhile: no step holds the interpreter for
+    long.
+    """
+    if not (value.flags.c_contiguous or value.flags.f_contiguous):
+        return memoryview(value.tobytes())
+    flat = value.reshape(-1, order=order).view(np.uint8)
+    copy: Any = np.empty(flat.shape, np.uint8)
+    for at in range(0, len(flat), _STEP):
+        copy[at : at + _STEP] = flat[at : at + _STEP]
+    return memoryview(copy)
+
+
 class ArrayNode(Node):
     """``{"dtype": "<f8", "shape": [2, 3], "order": "C", "data": part or base64}``."""
 
@@ -105,7 +119,11 @@ class ArrayNode(Node):
             raise Mismatch(f"expected {self.name}, got an array of dtype {dtype}: {problem}")
         order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
         # A part is a copy: the array may change before it is sent, or be sent again.
-        data = value.tobytes(order="F" if order == "F" else "C")
+        data = (
+            _copied(value, order)
+            if value.nbytes > _STEP
+            else value.tobytes(order="F" if order == "F" else "C")
+        )
         return {"dtype": dtype.str, "shape": [*value.shape], "order": order, "data": run.add(data)}
 
     def _problem(self, dtype: Any) -> str:
@@ -147,6 +165,11 @@ class ArrayNode(Node):
             raise Mismatch(
                 f"expected {self.name} of {size} bytes (dtype {text}, shape {shape}), got {len(data)} bytes"
             )
+        if type(data) is bytearray and size:
+            # The part came in memory of its own, which nobody else has: it is the array's now.
+            own = np.frombuffer(data, dtype)
+            if own.flags.aligned:
+                return own.reshape(shape, order=order)
         try:
             # An array of its own, that can be written to, as the caller's was.
             result = np.empty(shape, dtype, order=order)
@@ -186,7 +209,8 @@ class ArrayNode(Node):
 
 def _data(tree: Any, run: DecodeRun) -> Any:
     if is_part(tree):
-        return memoryview(run.take(tree)).cast("B")
+        part = run.take(tree)
+        return part if type(part) is bytearray else memoryview(part).cast("B")
     if type(tree) is not str:
         raise Mismatch("expected the array's data as a raw part or base64")
     try:

@@ -20,7 +20,7 @@ class ListNode(Node):
     types = (list,)
 
     def __init__(self, item: Node) -> None:
-        self._item = item
+        self.item = item
         self.name = f"list[{item.name}]"
         self.fast = None if item.fast is None else GenericAlias(list, item.fast)
 
@@ -29,17 +29,17 @@ class ListNode(Node):
             raise self.refuse_value(value)
         if depth >= MAX_DEPTH:
             raise too_deep()
-        return self._item.encode_many(value, run, depth + 1) if value else []
+        return self.item.encode_many(value, run, depth + 1) if value else []
 
     def decode(self, tree: Any, run: DecodeRun, depth: int) -> Any:
         if type(tree) is not list:
             raise self.refuse_tree(tree)
         if depth >= MAX_DEPTH:
             raise too_deep()
-        return self._item.decode_many(tree, run, depth + 1) if tree else []
+        return self.item.decode_many(tree, run, depth + 1) if tree else []
 
     def schema(self, defs: Defs) -> dict[str, Any]:
-        return {"type": "array", "items": self._item.schema(defs)}
+        return {"type": "array", "items": self.item.schema(defs)}
 
 
 class VariadicTupleNode(Node):
@@ -49,7 +49,7 @@ class VariadicTupleNode(Node):
     types = (tuple,)
 
     def __init__(self, item: Node) -> None:
-        self._item = item
+        self.item = item
         self.name = f"tuple[{item.name}, ...]"
         self.fast = None if item.fast is None else GenericAlias(tuple, (item.fast, ...))
 
@@ -58,17 +58,17 @@ class VariadicTupleNode(Node):
             raise self.refuse_value(value)
         if depth >= MAX_DEPTH:
             raise too_deep()
-        return self._item.encode_many(value, run, depth + 1) if value else []
+        return self.item.encode_many(value, run, depth + 1) if value else []
 
     def decode(self, tree: Any, run: DecodeRun, depth: int) -> Any:
         if type(tree) is not list:
             raise self.refuse_tree(tree)
         if depth >= MAX_DEPTH:
             raise too_deep()
-        return tuple(self._item.decode_many(tree, run, depth + 1)) if tree else ()
+        return tuple(self.item.decode_many(tree, run, depth + 1)) if tree else ()
 
     def schema(self, defs: Defs) -> dict[str, Any]:
-        return {"type": "array", "items": self._item.schema(defs), PYTHON_TYPE: "tuple"}
+        return {"type": "array", "items": self.item.schema(defs), PYTHON_TYPE: "tuple"}
 
 
 class TupleNode(Node):
@@ -155,7 +155,7 @@ class SetNode(Node):
 
     def __init__(self, cls: type[set[Any]] | type[frozenset[Any]], item: Node) -> None:
         self._cls = cls
-        self._item = item
+        self.item = item
         self.types = (cls,)
         self.name = f"{cls.__name__}[{item.name}]"
 
@@ -164,14 +164,14 @@ class SetNode(Node):
             raise self.refuse_value(value)
         if depth >= MAX_DEPTH:
             raise too_deep()
-        return self._item.encode_many(value, run, depth + 1) if value else []
+        return self.item.encode_many(value, run, depth + 1) if value else []
 
     def decode(self, tree: Any, run: DecodeRun, depth: int) -> Any:
         if type(tree) is not list:
             raise self.refuse_tree(tree)
         if depth >= MAX_DEPTH:
             raise too_deep()
-        items = self._item.decode_many(tree, run, depth + 1)
+        items = self.item.decode_many(tree, run, depth + 1)
         try:
             result = self._cls(items)
         except Exception as error:
@@ -182,7 +182,7 @@ class SetNode(Node):
 
     def schema(self, defs: Defs) -> dict[str, Any]:
         # No uniqueItems: a set may hold several NaNs, and JSON Schema calls 1 and 1.0 the same.
-        return {"type": "array", "items": self._item.schema(defs), PYTHON_TYPE: self._cls.__name__}
+        return {"type": "array", "items": self.item.schema(defs), PYTHON_TYPE: self._cls.__name__}
 
 
 class DequeNode(Node):
@@ -192,7 +192,7 @@ class DequeNode(Node):
     types = (deque,)
 
     def __init__(self, item: Node) -> None:
-        self._item = item
+        self.item = item
         self.name = f"deque[{item.name}]"
 
     def encode(self, value: Any, run: EncodeRun, depth: int) -> Any:
@@ -202,7 +202,7 @@ class DequeNode(Node):
             raise too_deep()
         return {
             "maxlen": value.maxlen,
-            "items": self._item.encode_many(value, run, depth + 2) if value else [],
+            "items": self.item.encode_many(value, run, depth + 2) if value else [],
         }
 
     def decode(self, tree: Any, run: DecodeRun, depth: int) -> Any:
@@ -221,14 +221,14 @@ class DequeNode(Node):
         if maxlen is not None and len(items) > maxlen:
             raise Mismatch(f"expected {self.name}, got {len(items)} items where maxlen is {maxlen}")
         try:
-            return deque(self._item.decode_many(items, run, depth + 2), maxlen)
+            return deque(self.item.decode_many(items, run, depth + 2), maxlen)
         except OverflowError:
             raise Mismatch(f"expected {self.name}, got a maxlen that is too large") from None
 
     def schema(self, defs: Defs) -> dict[str, Any]:
         properties = {
             "maxlen": {"type": ["integer", "null"], "minimum": 0},
-            "items": {"type": "array", "items": self._item.schema(defs)},
+            "items": {"type": "array", "items": self.item.schema(defs)},
         }
         return {
             "type": "object", "properties": properties, "required": ["items"], "additionalProperties": False,

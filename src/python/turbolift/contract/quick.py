@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
+from turbolift.contract import heavy
 from turbolift.contract.codec import Node
 from turbolift.contract.jsontext import quick_encoder
 
@@ -24,7 +25,6 @@ class QuickCodec:
     def __init__(
         self, signature: inspect.Signature, nodes: Mapping[str, Node], result: Node, *, by_name: bool
     ) -> None:
-        self._signature = signature
         self._nodes = nodes
         self._result = result
         encoder = quick_encoder()
@@ -35,6 +35,31 @@ class QuickCodec:
         quick_result = encoder is not None and result.fast is not None
         self._encode_result = result.encode if quick_result else None
         self._decode_result = _result_decoder(result) if quick_result else None
+        late = heavy.late_nodes(signature, nodes) if named else None
+        self._late_tree = _tree_maker(signature, late) if late is not None else None
+        self.has_lists = late is not None
+        """Whether an argument may be a list that is long, and cannot change in its items."""
+
+    def is_heavy(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+        """Whether a call has a long list (``heavy``)."""
+        return any(map(heavy.is_long, args)) or (bool(kwargs) and any(map(heavy.is_long, kwargs.values())))
+
+    def later(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Callable[[], list[bytes] | None]:
+        """Return a function that gives the pieces of a call with long lists as they are now, from whatever thread."""
+        tree: dict[str, Any] = {}
+        if self._late_tree is not None:
+            try:
+                tree = self._late_tree(*args, **kwargs)["args"]
+            except Exception:
+                tree = {}
+
+        def pieces() -> list[bytes] | None:
+            try:
+                return heavy.object_pieces("args", tree, cast("heavy.Encode", self._encode)) if tree else None
+            except Exception:
+                return None
+
+        return pieces
 
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes | None:
         """Return ``{"args": {...}}`` of a call."""
@@ -52,6 +77,11 @@ class QuickCodec:
         decode = self._arguments
         if decode is None:
             return None
+        if len(body) >= heavy.TEXT:
+            hints = {name: node.fast for name, node in self._nodes.items()}
+            found = heavy.arguments(body, decode, hints)
+            if found is not None:
+                return found
         try:
             values: dict[str, Any] = decode(body).args
         except Exception:
@@ -70,9 +100,24 @@ class QuickCodec:
             return None
         return text if text.isascii() else None
 
+    def long_result(self, value: Any) -> list[bytes] | None:
+        """Return ``{"result": ...}`` in pieces, where that is a long list."""
+        node = self._result
+        if self._encode_result is None or not heavy.is_long(value) or not heavy.is_flat(node):
+            return None
+        try:
+            late = heavy.LateNode(node).encode(value, None, 0)
+            return [b'{"result":', *late.pieces(self._encode), b"}"]
+        except Exception:
+            return None
+
     def result(self, body: bytes | bytearray) -> tuple[Any] | None:
         """Return what is in ``{"result": ...}``, in a tuple."""
         decode = self._decode_result
+        if decode is not None and len(body) >= heavy.TEXT:
+            found = heavy.result(body, decode, self._result.fast)
+            if found is not None:
+                return found
         if decode is None or body.count(b":") != 1:
             return None
         try:

@@ -30,6 +30,7 @@ def write(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     part = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            os.fchmod(file.fileno(), mode)  # whatever the umask is
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

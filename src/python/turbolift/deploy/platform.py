@@ -222,6 +222,19 @@ class Platform(Protocol):
 
 
 @runtime_checkable
+class TabledPlatform(Protocol):
+    """What a platform has beside `Platform` whose instances call others by a route table of their own: this machine's
+    endpoints are not theirs.
+    """
+
+    def follow(self, table: Mapping[str, Any], instances: Mapping[str, Instance]) -> None:
+        """Give the instances here the route table `table`, whose functions `instances` serve. Called after each switch,
+        before anything that is no longer routed is stopped, and at the start of a run. Idempotent.
+        """
+        ...
+
+
+@runtime_checkable
 class SharedPlatform(Protocol):
     """What a platform has beside `Platform` whose instances other machines see and call: a cluster.
 

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from turbolift.deploy import registry
 from turbolift.deploy.plan import STARTS, Action, Step, plan
-from turbolift.deploy.platform import App, Host, Instance, Platform, Release, SharedPlatform
+from turbolift.deploy.platform import App, Host, Instance, Platform, Release, SharedPlatform, TabledPlatform
 from turbolift.deploy.state import Generation, Serving, State
 from turbolift.deploy.view import View
 from turbolift.errors import DeployError, DocumentError, TurboliftError
@@ -100,6 +100,9 @@ class Rollout:
         beside = [pin for key, pin in pinned.items() if key not in routed]
         former, sound = self.current()
         registry.check((one.function, one.platform) for one in wanted)
+        if sound:
+            # A run that was killed has switched, perhaps, and told nobody.
+            tell(self._state, self._platforms, former)
         leftovers = self._leftovers(former, [*wanted, *beside])
         used: list[Instance] = []
         if sound and leftovers:
@@ -120,7 +123,7 @@ class Rollout:
         table = {name: one for name, one in serving.items() if one is not None}
         generation = former
         if started or any(step.action is Action.RETIRED for step in steps) or not sound:
-            generation = self._state.switch(former, table, publisher(self._state, self._platforms))
+            generation = switch(self._state, self._platforms, former, table)
         if run_apps is not None and apps is not None:
             await run_apps(programs)
             publish = publisher(self._state, self._platforms)
@@ -381,12 +384,29 @@ async def stop_serving(
     """Take `functions` out of the route table, then stop them; return the new generation."""
     gone = set(functions)
     kept: Mapping[str, Serving] = {name: one for name, one in former.serving.items() if name not in gone}
-    generation = state.switch(former, kept, publisher(state, platforms))
+    generation = switch(state, platforms, former, kept)
     stopping = [former.serving[name].instance for name in sorted(gone)]
     if stopping:
         await asyncio.sleep(RETIRE_AFTER if retire_after is None else retire_after)
         await every(*(platforms[one.platform].stop(one) for one in stopping))
     return generation
+
+
+def switch(
+    state: State, platforms: Platforms, former: Generation, serving: Mapping[str, Serving]
+) -> Generation:
+    """Make `serving` current instead of `former`, for every caller; return the new generation."""
+    generation = state.switch(former, serving, publisher(state, platforms))
+    tell(state, platforms, generation)
+    return generation
+
+
+def tell(state: State, platforms: Platforms, generation: Generation) -> None:
+    """Give the current table to the platforms whose instances have one of their own."""
+    for kind in state.platforms():
+        platform = platforms[kind]
+        if isinstance(platform, TabledPlatform):
+            platform.follow(state.table(), {name: one.instance for name, one in generation.serving.items()})
 
 
 def publisher(state: State, platforms: Platforms) -> Callable[[Mapping[str, bytes]], None] | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from turbolift.errors import DecodeError
 from turbolift.shim.log import log
-from turbolift.shim.servant import Answer, Buffer, problem_answer
+from turbolift.shim.servant import Answer, problem_answer
 from turbolift.wire import (
     CONTRACT,
     DEADLINE,
@@ -23,6 +23,7 @@ from turbolift.wire import (
     write_deadline,
 )
 from turbolift.wire.batch import BATCH, NOT_BEGUN, BatchCall, join_answers, read_calls
+from turbolift.wire.frames import Buffer
 
 if TYPE_CHECKING:
     from turbolift.shim.dispatch import Dispatcher

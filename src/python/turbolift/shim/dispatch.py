@@ -10,15 +10,20 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 
 from turbolift.shim.batches import Batches
+from turbolift.shim.codings import is_coded, packed, unpacked
+from turbolift.shim.deadlines import Deadlines
 from turbolift.shim.gate import DrainingError, FullError, Gate
 from turbolift.shim.load import Served
 from turbolift.shim.log import LOGGER, log
-from turbolift.shim.memory import Known, Memory, Run, mark_of
+from turbolift.shim.memory import Known, Mark, Memory, Run, mark_of
 from turbolift.shim.metrics import Metrics
-from turbolift.shim.runners import Buffer, Runner
-from turbolift.shim.servant import USUAL, Answer, problem_answer
+from turbolift.shim.pressure import IDLE, JOINED_TIME, LAG, MARGIN, Pressure, switches
+from turbolift.shim.refusals import late, not_ours
+from turbolift.shim.runners import Runner
+from turbolift.shim.servant import USUAL, Answer, Received, problem_answer
 from turbolift.wire import (
     CONTRACT,
     DEADLINE,
@@ -26,20 +31,22 @@ from turbolift.wire import (
     TRACEPARENT,
     VERSION,
     Problem,
-    deadline_at,
-    new_traceparent,
     parse_deadline,
-    trace_of,
     tracing,
 )
+from turbolift.wire.aside import LARGE
 from turbolift.wire.batch import BATCH
-from turbolift.wire.context import serving
+from turbolift.wire.context import begin_serving, end_serving, serving
+from turbolift.wire.frames import Frames
+
+TELL = 0.1
+"""Seconds between two lines of the log that say that a call was refused for want of a place."""
 
 
 def _served(
-    run: Callable[[str, Buffer], Answer],
+    run: Callable[[str, Received], Answer],
     content_type: str,
-    body: Buffer,
+    body: Received,
     deadline: float | None,
     traceparent: str | bytes | None,
 ) -> Answer:
@@ -70,24 +77,48 @@ class Dispatcher:
         # What is not idempotent is never sent again once it may have run: there is nothing to remember.
         self._memory = Memory() if served.function.options.idempotent else None
         self._batches = Batches(self)
+        self._deadlines = Deadlines()
+        self._pressure = Pressure(gate)
+        self._seen = 0.0
+        self.since = inf
+        """When what is read now cannot have come before; ``time.monotonic`` seconds."""
+        self._idle = self._ended = 0.0
+        self._switches = -1
+        self._told = -inf
 
     @property
     def is_inline(self) -> bool:
         """Whether calls are run one after the other, without waiting for anything."""
         return self._inline is not None
 
-    def at_once(self, headers: Mapping[str, str], body: Buffer) -> Answer | None:
+    def seen(self, when: float) -> float:
+        """Note that a connection is read that was last read at `when` (``time.monotonic`` seconds): since then the loop has
+        looked at all others, and had those read that had something. Return when what is read now cannot have come before.
+        """
+        if when > self._seen:
+            self._seen = when
+        return self._seen
+
+    def took_long(self, read: float) -> bool:
+        """Whether the calls that were read then have taken so long that their answers wait no more for each other."""
+        return self._ended - read > JOINED_TIME
+
+    def at_once(self, headers: Mapping[str, str], body: Received) -> Answer | None:
         """Answer a call of the function served here, if it needs no waiting: the same as ``dispatch``, but for its
         being a task.
 
         None: nothing was done, ``dispatch`` it.
         """
-        if headers.get("Content-Type") == BATCH:
+        if is_coded(headers) or len(body) >= LARGE:
+            return None
+        if headers.get("Content-Type") == BATCH and not isinstance(body, Frames):
             answer = self._batches.at_once(headers, body)
             return None if answer is None else self._completed(answer)
         theirs = headers.get(CONTRACT)
         if self._inline is None or (theirs is not None and theirs != self._digest):
             return None
+        if self._memory is not None and isinstance(body, Frames):
+            return None  # what it is known by must be taken before it runs
         key = headers.get(IDEMPOTENCY_KEY)
         if self._memory is not None and key is not None and self._memory.find(_bytes(key), time.monotonic()):
             return None
@@ -107,7 +138,7 @@ class Dispatcher:
     def inline(
         self,
         content_type: str,
-        body: Buffer,
+        body: Received,
         remaining: float | None,
         trace: str | bytes | None,
         key: str | bytes | None,
@@ -121,10 +152,25 @@ class Dispatcher:
         if tracing.tracer() is not None:
             return None
         started = time.monotonic()
+        if started - self._ended > IDLE and self._switches != switches(self._switches):
+            self._idle = started  # it has waited for something to read: all that had come was read
+        lags = started - self.since > LAG and started - self._idle > LAG
+        if lags and remaining is not None:
+            # While others ran it has lain in the socket, for so long perhaps.
+            lain = started - max(self.since, self._idle)
+            if lain + self.metrics.mean_seconds() > MARGIN * remaining:
+                self._ended = started
+                self._switches = switches(0)
+                answer = self._overloaded(
+                    f"calls have waited {lain:.3f} s to be read", max(round(lain / 2, 3), 0.05)
+                )
+                self.ended(answer.outcome, 0.0, trace, key)
+                return self._completed(answer)
         deadline = None if remaining is None else started + remaining
         # As in a task, what the function does to the context is gone after it.
         answer = contextvars.copy_context().run(_served, run, content_type, body, deadline, trace)
-        ended = time.monotonic()
+        self._ended = ended = time.monotonic()
+        self._switches = switches(0) if lags else -1
         if self._memory is not None and key is not None:
             self._memory.keep(key if type(key) is bytes else _bytes(key), body, answer, ended)
         self.ended(answer.outcome, ended - started, trace, key)
@@ -144,11 +190,11 @@ class Dispatcher:
             return answer
         return answer._replace(headers={**answer.headers, **headers})
 
-    async def dispatch(self, identity: str, headers: Mapping[str, str], body: Buffer) -> Answer:
+    async def dispatch(self, identity: str, headers: Mapping[str, str], body: Received) -> Answer:
         """Answer one call, or a batch of them. `headers` are looked up by the names that ``turbolift.wire`` has;
         `identity` is decoded.
         """
-        if headers.get("Content-Type") == BATCH:
+        if headers.get("Content-Type") == BATCH and not isinstance(body, Frames):
             return self._completed(await self._batches.dispatch(identity, headers, body))
         started = time.monotonic()
         outcome = "cancelled"
@@ -168,9 +214,22 @@ class Dispatcher:
             self.metrics.observe(outcome, seconds)
             if outcome != "ok" or LOGGER.isEnabledFor(logging.DEBUG):
                 self._note(outcome, seconds, headers.get(IDEMPOTENCY_KEY), headers.get(TRACEPARENT))
-        return self._completed(answer)
+        answer = self._completed(answer)
+        if not is_coded(headers):
+            return answer
+        self.gate.hold()
+        try:
+            return await packed(headers, answer)
+        finally:
+            self.gate.leave()
 
     def _note(self, outcome: str, seconds: float, key: str | None, trace: str | None) -> None:
+        if outcome == "overloaded":
+            # A line for each would cost as much as the refusals.
+            now = time.monotonic()
+            if now - self._told < TELL:
+                return
+            self._told = now
         log(
             logging.DEBUG if outcome == "ok" else logging.INFO,
             "call",
@@ -192,25 +251,42 @@ class Dispatcher:
         )
         return problem_answer(problem, {**self._headers, "Connection": "close"})
 
-    async def _admit(self, identity: str, headers: Mapping[str, str], body: Buffer, started: float) -> Answer:
-        refusal = self._refusal(identity, headers)
+    async def _admit(
+        self, identity: str, headers: Mapping[str, str], body: Received, started: float
+    ) -> Answer:
+        refusal = not_ours(self.served, identity, headers)
         if refusal is not None:
             return refusal
         try:
             deadline = self._deadline(headers, started)
         except ValueError as error:
             return problem_answer(Problem("malformed", str(error)))
+        if is_coded(headers):
+            opened = await self._unpacked(headers, body, deadline)
+            if isinstance(opened, Answer):
+                return opened
+            body = opened
         key = headers.get(IDEMPOTENCY_KEY)
         if self._memory is None or key is None:
             return await self._run(headers, body, started, deadline)
         return await self._remembered(self._memory, _bytes(key), headers, body, started, deadline)
+
+    async def _unpacked(
+        self, headers: Mapping[str, str], body: Received, deadline: float | None
+    ) -> Received | Answer:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(None if deadline is None else deadline - started):
+                return await unpacked(headers, body, self.max_payload)
+        except TimeoutError:
+            return late(started)
 
     async def _remembered(
         self,
         memory: Memory,
         key: bytes,
         headers: Mapping[str, str],
-        body: Buffer,
+        body: Received,
         started: float,
         deadline: float | None,
     ) -> Answer:
@@ -231,71 +307,76 @@ class Dispatcher:
             run = Run(mark_of(body))
             # A task of its own: the caller's connection may break, and the call come again by another one.
             run.task = asyncio.create_task(self._run(headers, body, started, deadline, run))
-            run.task.add_done_callback(functools.partial(self._ran, memory, key, body))
+            run.task.add_done_callback(functools.partial(self._ran, memory, key, body, run.mark))
             memory.begin(key, run)
             return await run.answer()
         try:
             async with asyncio.timeout(None if deadline is None else deadline - started):
                 return await run.answer()
         except TimeoutError:
-            return _late(started)
+            return late(started)
 
     @staticmethod
-    def _ran(memory: Memory, key: bytes, body: Buffer, task: asyncio.Task[Answer]) -> None:
+    def _ran(memory: Memory, key: bytes, body: Received, mark: Mark, task: asyncio.Task[Answer]) -> None:
         memory.end(key)
         if not task.cancelled() and task.exception() is None:
-            memory.keep(key, body, task.result(), time.monotonic())
+            memory.keep(key, body, task.result(), time.monotonic(), mark)
 
     async def _run(
         self,
         headers: Mapping[str, str],
-        body: Buffer,
+        body: Received,
         started: float,
         deadline: float | None,
         run: Run | None = None,
     ) -> Answer:
         """Admit a call and run it."""
+        gate = self.gate
+        left = None if deadline is None else deadline - time.monotonic()
+        if not gate.draining and self._pressure.is_hopeless(left):
+            return self._too_late(left)
         try:
-            self.gate.admit()
+            gate.admit()
         except DrainingError:
             problem = Problem("draining", "this replica is shutting down", {"retry_after": 0})
             return problem_answer(problem, {"Retry-After": "0", "Connection": "close"})
         except FullError:
-            after = self._retry_after()
-            problem = Problem(
-                "overloaded",
-                f"{self.gate.concurrency} calls run and {self.gate.queue} wait",
-                {"retry_after": after},
-            )
-            return problem_answer(problem, {"Retry-After": str(max(1, round(after)))})
+            return self._overloaded(f"{gate.concurrency} calls run and {gate.queue} wait")
+        tokens = begin_serving(deadline, headers.get(TRACEPARENT), tracing.served_trace())
         try:
-            trace = tracing.served_trace() or new_traceparent(headers.get(TRACEPARENT))
-            with deadline_at(deadline), trace_of(trace):
-                return await self._enter(headers, body, started, deadline, run)
+            if deadline is None:
+                return await self._enter(headers, body, None, run)
+            return await self._in_time(headers, body, started, deadline, run)
         finally:
-            self.gate.leave()
+            end_serving(tokens)
+            gate.leave()
 
-    def _refusal(self, identity: str, headers: Mapping[str, str]) -> Answer | None:
-        served = self.served
-        if identity != served.identity:
-            return problem_answer(
-                Problem(
-                    "not-found",
-                    f"{served.identity} is served here, not {identity}",
-                    {"serves": served.identity},
-                )
-            )
-        theirs = headers.get(CONTRACT)
-        ours = served.contract.digest
-        if theirs is not None and theirs != ours:
-            return problem_answer(
-                Problem(
-                    "contract-mismatch",
-                    f"the caller was built for the contract {theirs}, this server has {ours}: deploy again",
-                    {"caller": theirs, "server": ours},
-                )
-            )
-        return None
+    async def _in_time(
+        self,
+        headers: Mapping[str, str],
+        body: Received,
+        started: float,
+        deadline: float,
+        run: Run | None,
+    ) -> Answer:
+        """Wait for a slot and run, by the deadline. What cancels this otherwise goes on."""
+        if deadline <= time.monotonic():
+            return late(started)
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled = task.cancelling()
+        watch = self._deadlines.watch(task, deadline)
+        try:
+            answer = await self._enter(headers, body, deadline, run)
+        except asyncio.CancelledError:
+            if self._deadlines.forget(watch) and task.cancelling() <= cancelled:
+                return late(started)
+            raise
+        except BaseException:
+            self._deadlines.forget(watch)
+            raise
+        self._deadlines.forget(watch)
+        return answer
 
     def _deadline(self, headers: Mapping[str, str], started: float) -> float | None:
         """Return the deadline: what the caller says remains, else the tag's timeout."""
@@ -305,37 +386,38 @@ class Dispatcher:
             return None if left is None else started + left
         return started + self.timeout if self.timeout is not None else None
 
-    def _retry_after(self) -> float:
-        """Seconds until a place may be free: half the time that the queue takes to drain, between 50 ms and 5
-        s.
-        """
-        mean = self.metrics.mean_seconds()
-        return round(min(max(mean * self.gate.queue / self.gate.concurrency / 2, 0.05), 5.0), 3)
+    def _overloaded(self, why: str, after: float | None = None) -> Answer:
+        if after is None:
+            after = self._pressure.retry_after()
+        problem = Problem("overloaded", why, {"retry_after": after})
+        return problem_answer(problem, {"Retry-After": str(max(1, round(after)))})
+
+    def _too_late(self, left: float | None) -> Answer:
+        """Refuse a call that would be late."""
+        gate = self.gate
+        return self._overloaded(
+            f"{gate.running} calls run and {gate.queued} wait, which takes about {self._pressure.expected():.3f} s: too long for a "
+            f"call with {left or 0.0:.3f} s left"
+        )
+
+    def _freed(self, began: float) -> None:
+        self._pressure.learn(time.monotonic() - began)
+        self.gate.exit()
 
     async def _enter(
-        self,
-        headers: Mapping[str, str],
-        body: Buffer,
-        started: float,
-        deadline: float | None,
-        run: Run | None,
+        self, headers: Mapping[str, str], body: Received, deadline: float | None, run: Run | None
     ) -> Answer:
-        """Wait for a slot and run, by the deadline."""
+        """Wait for a slot and run."""
+        await self.gate.enter()
+        began = time.monotonic()
+        left = None if deadline is None else deadline - began
+        if self._pressure.gives_way(left):
+            self.gate.exit()
+            return self._too_late(left)
+        if run is not None:
+            run.stays = not self.runner.stops
         content_type = headers.get("Content-Type", "")
-        # No TimeoutError of the function gets here: the runners return it as an answer.
-        try:
-            async with asyncio.timeout(None if deadline is None else deadline - time.monotonic()):
-                await self.gate.enter()
-                if run is not None:
-                    run.stays = not self.runner.stops
-                return await self.runner.run(content_type, body, self.gate.exit)
-        except TimeoutError:
-            return _late(started)
-
-
-def _late(started: float) -> Answer:
-    spent = time.monotonic() - started
-    return problem_answer(Problem("deadline", f"no result after {spent:.3f} s, when the deadline passed"))
+        return await self.runner.run(content_type, body, functools.partial(self._freed, began))
 
 
 def _bytes(key: str | bytes) -> bytes:

@@ -52,6 +52,11 @@ class Gate:
         self._admitted += 1
         self._empty.clear()
 
+    def hold(self) -> None:
+        """Count an answer that is not ready to be sent yet; ``leave`` when it is."""
+        self._admitted += 1
+        self._empty.clear()
+
     def leave(self) -> None:
         """Give back the place of ``admit``: the answer is sent, or will not be."""
         self._admitted -= 1

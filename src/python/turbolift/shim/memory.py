@@ -13,7 +13,8 @@ import asyncio
 import zlib
 from typing import NamedTuple
 
-from turbolift.shim.servant import USUAL, Answer, Buffer
+from turbolift.shim.servant import USUAL, Answer, Received
+from turbolift.wire.frames import Buffer, Frames
 
 BYTES = 16 * 1024 * 1024
 """Memory that kept calls may take, about: half of it is for the newest half of them."""
@@ -41,13 +42,28 @@ KEPT = frozenset({"ok", "raised", "invalid-result"})
 """Outcomes of a run that came to its end: the same call would come to the same."""
 
 
-def mark_of(body: Buffer) -> Mark:
+def mark_of(body: Received) -> Mark:
     """Return what tells a body from others: itself if it is small, else its size and checksums of its ends."""
     size = len(body)
+    if isinstance(body, Frames):
+        pieces = body.pieces()
+        return size, _checksum(pieces, _ENDS), _checksum(pieces, _ENDS, size - _ENDS)
     if size <= _SMALL:
         return body if isinstance(body, bytes) else bytes(body)
     view = memoryview(body)
     return size, zlib.crc32(view[:_ENDS]), zlib.crc32(view[-_ENDS:])
+
+
+def _checksum(pieces: list[Buffer], size: int, start: int = 0) -> int:
+    """Return the checksum of `size` bytes of `pieces`, from `start` on."""
+    checksum = 0
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        taken = view[max(start, 0) :][:size]
+        checksum = zlib.crc32(taken, checksum)
+        start -= len(view)
+        size -= len(taken)
+    return checksum
 
 
 class Known(NamedTuple):
@@ -137,9 +153,10 @@ class Memory:
         mark, body = found
         return Known(mark, Answer(200, USUAL, [body], "ok"))
 
-    def keep(self, key: bytes, body: Buffer, answer: Answer, now: float) -> None:
-        """Keep an answer, given at `now`, if it is one to keep, and not too large."""
-        mark: Mark
+    def keep(self, key: bytes, body: Received, answer: Answer, now: float, mark: Mark | None = None) -> None:
+        """Keep an answer, given at `now`, if it is one to keep, and not too large. `mark`: of the body as it came, where
+        the function may have changed it.
+        """
         pieces = answer.body
         text = pieces[0]
         if answer.headers is USUAL and type(text) is bytes:
@@ -147,13 +164,14 @@ class Memory:
             if size > LARGEST:
                 return
             # Small bodies of bytes are their own mark.
-            mark = body if type(body) is bytes and len(body) <= _SMALL else mark_of(body)
+            if mark is None:
+                mark = body if type(body) is bytes and len(body) <= _SMALL else mark_of(body)
             self._young[key] = mark, text
         elif answer.outcome in KEPT:
             size = sum(memoryview(piece).nbytes for piece in pieces)
             if size > LARGEST:
                 return
-            mark = mark_of(body)
+            mark = mark or mark_of(body)
             self._young[key] = Known(mark, answer)
         else:
             return

@@ -15,29 +15,102 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from turbolift.shim.log import log
+from turbolift.shim.messages import ANSWER, pack_request, unpack_answer
 from turbolift.shim.metrics import Metrics
-from turbolift.shim.runners import Buffer
-from turbolift.shim.servant import POD, Answer, problem_answer
-from turbolift.shim.workerproc import HEAD, pack_request, unpack_answer
+from turbolift.shim.servant import POD, Answer, Received, problem_answer
 from turbolift.wire import Problem
+from turbolift.wire.receive import DIRECT, BodyReader, PlainBody
 
 
-class _Worker:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
+class _Worker(asyncio.Protocol):
+    """The server's end of a worker's socket. Attributes: ``pid``, ``doomed`` (given up), ``ended`` (its wait status)."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Answer] | None = None
+        self._pending = b""
+        self._head = b""
+        self._body: PlainBody | None = None
         self.pid = 0
         self.doomed = False
-        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+
+    def ask(self, content_type: str, body: Received) -> asyncio.Future[Answer]:
+        """Send a request; its answer may be an OSError: the worker has ended."""
+        self._answer = answer = self._loop.create_future()
+        if self._transport is None:
+            answer.set_exception(ConnectionResetError())
+        else:
+            for piece in pack_request(content_type, body):
+                self._transport.write(piece)
+        return answer
 
     def kill(self) -> None:
+        """End it at once."""
         self.doomed = True
-        self.writer.transport.abort()
+        self.abort()
         if not self.ended.done():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
+
+    def abort(self) -> None:
+        """Close the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start (Protocol)."""
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the answer (Protocol)."""
+        if self._body is not None:
+            self._body.put(data)
+            if self._body.got == self._body.size:
+                self.body_received()
+            return
+        if self._pending:
+            data = self._pending + data
+        if len(data) < ANSWER.size:
+            self._pending = data
+            return
+        head_size, size = ANSWER.unpack_from(data)
+        start = ANSWER.size + head_size
+        if len(data) < start:
+            self._pending = data
+            return
+        self._pending = b""
+        head, first = data[ANSWER.size : start], data[start:]
+        if len(first) == size:
+            self._settle(head, first)
+            return
+        self._head = head
+        self._body = body = PlainBody(size, first)
+        if size - len(first) >= DIRECT:
+            assert self._transport is not None
+            self._transport.set_protocol(BodyReader(self, self._transport, body))
+
+    def body_received(self) -> None:
+        """The answer is whole (Owner)."""
+        assert self._body is not None
+        head, body = self._head, self._body.whole()
+        self._head, self._body = b"", None
+        self._settle(head, body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended, or is given up (Protocol)."""
+        self._transport = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionResetError())
+
+    def _settle(self, head: bytes, body: bytes | bytearray) -> None:
+        answer, self._answer = self._answer, None
+        if answer is not None and not answer.done():
+            answer.set_result(unpack_answer(head, body))
 
 
 class ProcessRunner:
@@ -75,7 +148,7 @@ class ProcessRunner:
         self._keep(self._listen())
         await asyncio.gather(*(self._spawn() for _ in range(self._count)))
 
-    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
         """Run one call in a worker of its own."""
         try:
             worker = await self._take()
@@ -101,14 +174,10 @@ class ProcessRunner:
             await asyncio.to_thread(os.waitpid, self._zygote, 0)
         return True
 
-    async def _ask(self, worker: _Worker, content_type: str, body: Buffer) -> Answer:
+    async def _ask(self, worker: _Worker, content_type: str, body: Received) -> Answer:
         try:
-            worker.writer.writelines(pack_request(content_type, body))
-            await worker.writer.drain()
-            head_size, body_size = HEAD.unpack(await worker.reader.readexactly(HEAD.size))
-            head = await worker.reader.readexactly(head_size)
-            return unpack_answer(head, await worker.reader.readexactly(body_size))
-        except (OSError, asyncio.IncompleteReadError):
+            return await worker.ask(content_type, body)
+        except OSError:
             worker.kill()
             return problem_answer(_died(worker.pid, await asyncio.shield(worker.ended)))
 
@@ -141,13 +210,12 @@ class ProcessRunner:
         ours.setblocking(False)
         started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         with theirs:
-            reader, writer = await asyncio.open_connection(sock=ours)
-            worker = _Worker(reader, writer)
+            _, worker = await asyncio.get_running_loop().create_unix_connection(_Worker, sock=ours)
             # No await from here to the append: answers come in the order of asking.
             try:
                 socket.send_fds(self._socket, [b"w"], [theirs.fileno()])
             except OSError:
-                writer.close()
+                worker.abort()
                 return
             self._starting.append(started)
         started.add_done_callback(lambda pid: self._started(worker, pid))
@@ -155,7 +223,7 @@ class ProcessRunner:
 
     def _started(self, worker: _Worker, started: asyncio.Future[int]) -> None:
         if started.cancelled():
-            worker.writer.close()
+            worker.abort()
             return
         worker.pid = started.result()
         self._workers[worker.pid] = worker
@@ -174,7 +242,7 @@ class ProcessRunner:
                 continue
             status = said["status"]
             worker.ended.set_result(status)
-            worker.writer.close()
+            worker.abort()
             if not self._closing:
                 self._metrics.workers_replaced += 1
                 log(

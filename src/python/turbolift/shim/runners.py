@@ -11,9 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Protocol
 
-from turbolift.shim.servant import Answer, Servant
-
-Buffer = bytes | bytearray | memoryview
+from turbolift.shim.servant import Answer, Received, Servant
+from turbolift.wire.aside import LARGE
 
 
 class Runner(Protocol):
@@ -28,7 +27,7 @@ class Runner(Protocol):
         """Get ready, within the running loop."""
         ...
 
-    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
         """Run one call. `release` is called once, when its slot is really free, which may be after a
         cancellation.
         """
@@ -53,12 +52,15 @@ class LoopRunner:
     async def start(self) -> None:
         """Nothing to prepare."""
 
-    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
         """Run in this task; cancelling it cancels the function."""
         try:
             if self._is_async:
                 return await self._servant.run_async(content_type, body)
-            return self._servant.run(content_type, body)
+            if len(body) < LARGE:
+                return self._servant.run(content_type, body)
+            given = await self._servant.aside(content_type, body)
+            return given if isinstance(given, Answer) else self._servant.run_given(*given)
         finally:
             release()
 
@@ -80,7 +82,7 @@ class ThreadRunner:
     async def start(self) -> None:
         """Threads start with the first calls."""
 
-    async def run(self, content_type: str, body: Buffer, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
         """Run in a thread, in a copy of this context (the deadline and the trace)."""
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()

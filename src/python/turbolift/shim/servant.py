@@ -15,13 +15,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
-from turbolift.contract import Payload
+from turbolift.contract import Payload, is_heavy
 from turbolift.errors import DecodeError, EncodeError
 from turbolift.shim.load import Served
 from turbolift.shim.purity import pure_call
 from turbolift.wire import JSON, PROBLEM, Problem, decode_body, encode_body, encode_exception
+from turbolift.wire.aside import LARGE, aside
+from turbolift.wire.frames import Buffer, Frames
 
-Buffer = bytes | bytearray | memoryview
+Received = Buffer | Frames
+"""The body of a call: as it was sent, or taken apart as it came in."""
 
 
 class More(Protocol):
@@ -53,6 +56,13 @@ USUAL: Mapping[str, str] = MappingProxyType({"Content-Type": JSON})
 """The headers of a result without raw parts: always this very mapping."""
 
 
+_IN_PIECES: Mapping[str, str] = MappingProxyType({"Content-Type": JSON})
+"""The same of a result in several pieces."""
+
+Given = tuple[tuple[Any, ...], dict[str, Any]]
+"""Arguments, by position and by name."""
+
+
 def problem_answer(problem: Problem, headers: Mapping[str, str] | None = None) -> Answer:
     """Return `problem` as an answer."""
     return Answer(
@@ -71,12 +81,13 @@ class Servant:
         self.fn = served.function.__wrapped__
         self.pure = served.function.options.pure
 
-    def run(self, content_type: str, body: Buffer) -> Answer:
+    def run(self, content_type: str, body: Received) -> Answer:
         """Run a plain function here, on this thread."""
-        given = self._arguments(content_type, body)
-        if isinstance(given, Answer):
-            return given
-        args, kwargs = given
+        given = self.arguments(content_type, body)
+        return given if isinstance(given, Answer) else self.run_given(*given)
+
+    def run_given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
+        """Run it with these arguments."""
         try:
             if self.pure:
                 with pure_call(self.identity, True):
@@ -87,12 +98,15 @@ class Servant:
             return self._raised(error)
         return self._result(result)
 
-    async def run_async(self, content_type: str, body: Buffer) -> Answer:
+    async def run_async(self, content_type: str, body: Received) -> Answer:
         """Run an async function here, in this task."""
-        given = self._arguments(content_type, body)
+        given = (
+            self.arguments(content_type, body) if len(body) < LARGE else await self.aside(content_type, body)
+        )
         if isinstance(given, Answer):
             return given
         args, kwargs = given
+        del given
         task = asyncio.current_task()
         try:
             if self.pure:
@@ -106,10 +120,15 @@ class Servant:
             return self._raised(error)
         except BaseException as error:
             return self._raised(error)
-        return self._result(result)
+        return self._result(result) if not is_heavy(result) else await aside(self._result, result)
 
-    def _arguments(self, content_type: str, body: Buffer) -> tuple[tuple[Any, ...], dict[str, Any]] | Answer:
-        if content_type == JSON and not isinstance(body, memoryview):
+    async def aside(self, content_type: str, body: Received) -> Given | Answer:
+        """Return the arguments in a large body; the loop goes on meanwhile."""
+        return await aside(self.arguments, content_type, body)
+
+    def arguments(self, content_type: str, body: Received) -> Given | Answer:
+        """Return the arguments in a body, or what is wrong with it."""
+        if content_type == JSON and not isinstance(body, (memoryview, Frames)):
             quick = self._quick.arguments(body)
             if quick is not None:
                 return (), quick
@@ -132,6 +151,9 @@ class Servant:
         return problem_answer(Problem("raised", said, {"exception": node, "pod": POD}))
 
     def _result(self, value: Any) -> Answer:
+        pieces = self._quick.long_result(value)
+        if pieces is not None:
+            return Answer(200, _IN_PIECES, pieces, "ok")
         text = self._quick.returned(value)
         if text is not None:
             return Answer(200, USUAL, [text], "ok")

@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 import prometheus_client  # noqa: F401 - the metrics need it: its import must not stop the loop then
 from aiohttp import hdrs, web
 
-from turbolift.shim.lane.connection import BODY_RATE, BODY_TIME
+from turbolift.shim.lane.limits import BODY_RATE, BODY_TIME
 from turbolift.shim.listen import BACKLOG
 from turbolift.shim.openapi import openapi
+from turbolift.wire.codings import kind_of
 from turbolift.wire.headers import PREFIX
+from turbolift.wire.receive import body_of
 
 if TYPE_CHECKING:
     from turbolift.shim.dispatch import Dispatcher
     from turbolift.shim.listen import Listener
-    from turbolift.shim.runners import Buffer
     from turbolift.shim.servant import Answer, More
+    from turbolift.wire.frames import Buffer, Frames
 
 
 class App:
@@ -39,6 +41,8 @@ class App:
             access_log=None,
             keepalive_timeout=idle,
             handler_cancellation=True,
+            # What is compressed is unpacked by the dispatcher, within the function's limit.
+            auto_decompress=False,
             shutdown_timeout=patience,
         )
         self._probing: web.AppRunner | None = None
@@ -142,21 +146,24 @@ class App:
         return _json(openapi(self._dispatcher.served, self._version))
 
 
-async def _read(request: web.Request, limit: int) -> bytes | None:
+async def _read(request: web.Request, limit: int) -> bytes | bytearray | Frames | None:
     """Return the body; None where it is over `limit` bytes. Raises TimeoutError where it comes more slowly than
     the lane would wait for it.
     """
     started = asyncio.get_running_loop().time()
-    chunks: list[bytes] = []
+    size = request.content_length
+    kind = kind_of(request.headers)
+    # What no size is said of (chunked) is taken as it comes, up to the limit.
+    body = body_of(kind, limit, known=False) if size is None else body_of(kind, size)
     got = 0
     async with asyncio.timeout_at(started + BODY_TIME) as patience:
         async for chunk in request.content.iter_any():
             got += len(chunk)
             if got > limit:
                 return None
-            chunks.append(chunk)
+            body.put(chunk)
             patience.reschedule(started + BODY_TIME + got / BODY_RATE)
-    return b"".join(chunks)
+    return body.whole()
 
 
 def _json(document: Any) -> web.Response:

@@ -20,36 +20,16 @@ import os
 import selectors
 import signal
 import socket
-import struct
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from turbolift.shim.servant import Answer, Servant
-from turbolift.wire import current_deadline, current_trace, deadline_at
+from turbolift.shim.messages import receive_request, send_answer
+from turbolift.shim.servant import Servant
+from turbolift.wire import deadline_at
 from turbolift.wire.tracing import worker_trace
-
-HEAD = struct.Struct(">IQ")
-"""Before each message on a worker's socket: the length of its JSON head, the length of its body."""
-
-Buffer = bytes | bytearray | memoryview
-
-
-def pack_request(content_type: str, body: Buffer) -> list[Buffer]:
-    """Return the pieces of a request to a worker: it inherits the deadline and the trace of this context."""
-    deadline = current_deadline()
-    left = None if deadline is None else deadline - time.monotonic()
-    head = json.dumps([content_type, left, current_trace()]).encode()
-    return [HEAD.pack(len(head), len(body)), head, body]
-
-
-def unpack_answer(head: bytes, body: bytes) -> Answer:
-    """Return a worker's answer."""
-    status, headers, outcome = json.loads(head)
-    return Answer(status, headers, [body], outcome)
 
 
 def start_zygote(servant: Servant, close: Callable[[], None]) -> tuple[int, socket.socket]:
@@ -177,28 +157,9 @@ def _worker(servant: Servant, channel: socket.socket) -> NoReturn:
 
 def _serve(servant: Servant, channel: socket.socket) -> None:
     while True:
-        head_size, body_size = HEAD.unpack(_receive(channel, HEAD.size))
-        content_type, left, trace = json.loads(bytes(_receive(channel, head_size)))
-        body = _receive(channel, body_size)
-        deadline = None if left is None else time.monotonic() + left
+        content_type, deadline, trace, body = receive_request(channel)
         with deadline_at(deadline), worker_trace(trace):
             answer = servant.run(content_type, body)
         del body
-        head = json.dumps([answer.status, dict(answer.headers), answer.outcome]).encode()
-        size = sum(memoryview(piece).nbytes for piece in answer.body)
-        channel.sendall(HEAD.pack(len(head), size) + head)
-        for piece in answer.body:
-            channel.sendall(piece)
-
-
-def _receive(channel: socket.socket, size: int) -> bytearray:
-    buffer = bytearray(size)
-    view = memoryview(buffer)
-    got = 0
-    while got < size:
-        received = channel.recv_into(view[got:])
-        if not received:
-            raise EOFError
-        got += received
-    view.release()
-    return buffer
+        send_answer(channel, answer)
+        del answer

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 
 from turbolift.wire.headers import new_traceparent
 
@@ -47,6 +47,19 @@ def serving(deadline: float | None, traceparent: str | bytes | None) -> None:
     """From here on in this context, a call is served that has this deadline and came with this ``traceparent``."""
     _deadline.set(deadline)
     _trace.set(_Span(traceparent))
+
+
+def begin_serving(
+    deadline: float | None, traceparent: str | bytes | None, name: str | None
+) -> tuple[Token[float | None], Token[str | _Span | None]]:
+    """Do as ``serving``, until ``end_serving`` is given what this returns; `name`: the span's, where it has one."""
+    return _deadline.set(deadline), _trace.set(name or _Span(traceparent))
+
+
+def end_serving(tokens: tuple[Token[float | None], Token[str | _Span | None]]) -> None:
+    """Make the context what it was before ``begin_serving``."""
+    _deadline.reset(tokens[0])
+    _trace.reset(tokens[1])
 
 
 @contextmanager

@@ -31,12 +31,19 @@ _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]
 # Lower-case name -> how the rest of turbolift looks it up.
 _KNOWN = {
     name.lower().encode(): name
-    for name in ("Content-Type", CONTRACT, DEADLINE, IDEMPOTENCY_KEY, TRACEPARENT, TRACESTATE)
+    for name in (
+        "Content-Type",
+        "Content-Encoding",
+        "Accept-Encoding",
+        CONTRACT,
+        DEADLINE,
+        IDEMPOTENCY_KEY,
+        TRACEPARENT,
+        TRACESTATE,
+    )
 }
 # What changes how the body is read, or what the connection is.
-_UNUSUAL = frozenset(
-    {b"transfer-encoding", b"content-encoding", b"upgrade", b"trailer", b"te", b"http2-settings"}
-)
+_UNUSUAL = frozenset({b"transfer-encoding", b"upgrade", b"trailer", b"te", b"http2-settings"})
 
 # What turbolift's own client sends, headers in its order.
 _OURS = re.compile(

@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "not-found": (404, "No such function is served here"),
     "contract-mismatch": (409, "Caller and server were built from different signatures"),
     "payload-too-large": (413, "The request is larger than the limit"),
+    "unsupported-encoding": (415, "The content coding is not known here; the function did not run"),
     "key-reused": (422, "The idempotency key is that of another call; the function did not run"),
     "invalid-arguments": (422, "The arguments do not fit the function's parameters"),
     "raised": (500, "The function raised an exception"),
@@ -110,7 +111,7 @@ def problem_to_exception(
             return DecodeError(message, path=_text(document, "path"))
         case "invalid-result":
             return EncodeError(message, path=_text(document, "path"))
-        case "key-reused":
+        case "key-reused" | "unsupported-encoding":
             return CallError(message, **where)
         case "worker-died":
             return WorkerDied(

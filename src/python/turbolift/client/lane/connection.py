@@ -10,27 +10,27 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, cast
 
-from turbolift.client.lane.state import Feed, State, reason_of
+from turbolift.client.lane.state import HEADS, Feed, State, head_of, reason_of
+from turbolift.client.lane.upload import Upload
 from turbolift.client.transport import (
     AnswerTooLargeError,
     BrokenError,
-    Buffer,
     LateError,
     NotSentError,
     Response,
 )
-from turbolift.wire.http1 import HEAD_LIMIT, AnswerHead, BadAnswerError, Chunks, read_answer
-from turbolift.wire.receive import DIRECT, Body, BodyReader
+from turbolift.wire.codings import kind_of
+from turbolift.wire.frames import Buffer, Frames
+from turbolift.wire.http1 import HEAD_LIMIT, AnswerHead, BadAnswerError, Chunks
+from turbolift.wire.receive import DIRECT, Body, BodyReader, body_of
 
 if TYPE_CHECKING:
     import socket
 
 JOINED = 64 * 1024
 """Requests up to this size are sent in one piece."""
-
-_HEADS = 512
 
 
 class Connection(asyncio.Protocol):
@@ -40,9 +40,6 @@ class Connection(asyncio.Protocol):
     requests may be sent ahead).
     """
 
-    # A server's heads differ in little: what was read once is not read again.
-    _heads: ClassVar[dict[bytes, AnswerHead]] = {}
-
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop = loop
         self._sock = sock
@@ -51,7 +48,7 @@ class Connection(asyncio.Protocol):
         self._pending = b""
         # Of each request that waits for its answer: that, the bytes it may have, the deadline, and who is told of pieces.
         self._slots: deque[tuple[asyncio.Future[Response], int, float | None, Feed | None]] = deque()
-        self._go: asyncio.Future[bool] | None = None
+        self._upload: Upload | None = None
         self._head: AnswerHead | None = None
         self._body: Body | None = None
         self._chunks: Chunks | None = None
@@ -116,22 +113,17 @@ class Connection(asyncio.Protocol):
         `patience` seconds.
         """
         answer = self._expect(limit, deadline)
-        self._go = self._loop.create_future()
+        self._upload = upload = Upload(self._loop, body)
         self._large = True
         self._write(head)
         try:
-            async with asyncio.timeout(patience):
-                wanted = await self._go
-        except TimeoutError:
-            wanted = True  # a server that knows no expectations
+            wanted = await upload.wanted(patience)
         except BaseException:
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()  # it has been seen
             raise
-        finally:
-            self._go = None
-        if wanted and not answer.done():
-            self._send_body(body)
+        if wanted and not answer.done() and self._transport is not None:
+            upload.send(self._transport)
         else:
             self._reusable = False
         return answer
@@ -161,8 +153,7 @@ class Connection(asyncio.Protocol):
             answer.set_exception(LateError())
             late = True
         if late:
-            if self._go is not None and not self._go.done():
-                self._go.set_result(False)
+            self._tell(wanted=False)
             self.retire()
         return first
 
@@ -183,6 +174,7 @@ class Connection(asyncio.Protocol):
         if self._state is State.IDLE:
             self._state = State.HEAD
         self._large = False
+        self._upload = None
         answer: asyncio.Future[Response] = self._loop.create_future()
         self._slots.append((answer, limit, deadline, feed))
         if self._state is State.OVER:
@@ -232,7 +224,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """The server says no more (Protocol): what it has not taken yet, it will not answer."""
-        if self._transport is not None and self._transport.get_write_buffer_size():
+        if self._transport is not None and self._is_sending():
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -243,15 +235,29 @@ class Connection(asyncio.Protocol):
         if state is State.END and exc is None:
             assert self._chunks is not None
             self._finish(bytes(self._chunks.data))
-        self._settle(BrokenError(reason_of(exc)))
+        cut = self._upload.cut(reason_of(exc)) if self._upload is not None else None
+        self._settle(cut or BrokenError(reason_of(exc)))
         if not self._closed.done():
             self._closed.set_result(None)
 
     def pause_writing(self) -> None:
-        """Nothing to do: a request is in memory anyway (Protocol)."""
+        """A large body waits; others are in the transport's memory (Protocol)."""
+        if self._upload is not None:
+            self._upload.pause()
 
     def resume_writing(self) -> None:
-        """See pause_writing (Protocol)."""
+        """A large body goes on (Protocol)."""
+        if self._upload is not None:
+            self._upload.resume()
+
+    def _is_sending(self) -> bool:
+        """Whether a part of a request is still here."""
+        unsent = self._upload.unsent if self._upload is not None else 0
+        return bool(unsent or (self._transport is not None and self._transport.get_write_buffer_size()))
+
+    def _tell(self, *, wanted: bool) -> None:
+        if self._upload is not None:
+            self._upload.told(wanted)
 
     # Answers.
 
@@ -259,7 +265,7 @@ class Connection(asyncio.Protocol):
         """Take the answers at the start of `data` that are whole and have heads that were read before; return the
         rest.
         """
-        slots, heads = self._slots, self._heads
+        slots, heads = self._slots, HEADS
         at, got = 0, len(data)
         while at < got and slots:
             end = data.find(b"\r\n\r\n", at)
@@ -299,7 +305,7 @@ class Connection(asyncio.Protocol):
                 return
             self._pending = b""
             try:
-                head = self._head_of(data[:end])
+                head = head_of(data[:end])
             except BadAnswerError as error:
                 self._fail(BrokenError(f"the answer is broken: {error}"))
                 return
@@ -314,8 +320,8 @@ class Connection(asyncio.Protocol):
             if head.status == 101:
                 self._fail(BrokenError("the server switches to a protocol that was not asked for"))
                 return
-            if head.status == 100 and self._go is not None and not self._go.done():
-                self._go.set_result(True)
+            if head.status == 100:
+                self._tell(wanted=True)
             if not data:
                 return
 
@@ -326,20 +332,10 @@ class Connection(asyncio.Protocol):
         else:
             self._surplus(rest)
 
-    def _head_of(self, text: bytes) -> AnswerHead:
-        head = self._heads.get(text)
-        if head is None:
-            head = read_answer(text)
-            if len(self._heads) >= _HEADS:
-                self._heads.clear()
-            self._heads[text] = head
-        return head
-
     def _begin(self, head: AnswerHead, rest: bytes) -> bytes:
         """Begin the body that has the head `head`, with its first bytes; return what comes after it."""
         self._head = head
-        if self._go is not None and not self._go.done():
-            self._go.set_result(False)
+        self._tell(wanted=False)
         size = head.size
         if size is None:
             self._chunks = Chunks()
@@ -358,7 +354,7 @@ class Connection(asyncio.Protocol):
         if got > size:
             self._finish(rest[:size])
             return rest[size:]
-        self._body = Body(size, rest)
+        self._body = body_of(kind_of(head.headers), size, rest)
         self._state = State.BODY
         if size - got >= DIRECT and self._transport is not None:
             self._transport.set_protocol(BodyReader(self, self._transport, self._body))
@@ -398,7 +394,7 @@ class Connection(asyncio.Protocol):
         if rest:
             self.retire()
 
-    def _finish(self, body: bytes | bytearray) -> None:
+    def _finish(self, body: bytes | bytearray | Frames) -> None:
         head = self._head
         assert head is not None
         slots = self._slots
@@ -412,12 +408,12 @@ class Connection(asyncio.Protocol):
         self._head = self._body = self._chunks = None
         if head.pipelines:
             self.pipelines = True
-        if head.close or (
-            self._large and self._transport is not None and self._transport.get_write_buffer_size()
-        ):
+        if head.close or (self._large and self._is_sending()):
             self._reusable = False  # the answer came before the request was sent
+            if self._upload is not None:
+                self._upload.stop()
         if not answer.done():
-            answer.set_result(Response(head.status, head.headers, cast("bytes", body)))
+            answer.set_result(Response(head.status, head.headers, body))
         if head.close and slots:
             # Where a server has said so, it reads no more after this answer: what was sent ahead has not run.
             said = head.size is not None or head.chunked
@@ -437,8 +433,8 @@ class Connection(asyncio.Protocol):
 
     def _settle(self, error: Exception) -> None:
         """Give the oldest request `error`, and the others their own; none gets an answer any more."""
-        if self._go is not None and not self._go.done():
-            self._go.set_result(False)
+        if self._upload is not None:
+            self._upload.stop()
         slots = self._slots
         while slots:
             answer = slots.popleft()[0]

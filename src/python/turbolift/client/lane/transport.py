@@ -118,7 +118,7 @@ class LaneTransport:
                 endpoint, request, max_answer=max_answer, deadline=deadline, tls=tls
             )
         size = request.size
-        if size <= JOINED and (shared := pool.shared()) is not None:
+        if size <= JOINED and not request.alone and (shared := pool.shared()) is not None:
             if deadline is not None and deadline < mine.watched:
                 mine.watch(deadline)
             try:

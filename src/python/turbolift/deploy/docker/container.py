@@ -17,6 +17,8 @@ from turbolift.deploy.platform import Instance, Release
 KIND = "docker"
 PORT = 8080
 LABEL = "dev.turbolift"
+FOLDER = "/etc/turbolift"
+"""Where a container finds the route table that it follows."""
 _UNITS = ["", *"kmgtpe"]
 _SECOND = 1_000_000_000
 """Nanoseconds: the unit of the engine's durations, and of its CPU quota."""
@@ -36,6 +38,26 @@ def owner(state: Path) -> str:
 def reference(state: Path, release: Release) -> str:
     """Return the name that a release's image has in the engine."""
     return f"turbolift/{owner(state)}/{slug(release.function)}:{release.image[7:19]}"
+
+
+def network_name(state: Path) -> str:
+    """Return the name of the network on which this deployment's containers call each other, by their names."""
+    return f"turbolift-{owner(state)}"
+
+
+def tables(state: Path) -> Path:
+    """Return the folder that each of this deployment's containers sees as ``FOLDER``."""
+    return state / "docker"
+
+
+def table_of(table: Mapping[str, Any], instances: Mapping[str, Instance]) -> dict[str, Any]:
+    """Return the route table of containers: of what runs in a container too, at its own name's port."""
+    routes = {
+        name: {**route, "endpoint": f"http://{instances[name].id}:{PORT}"}
+        for name, route in table["routes"].items()
+        if name in instances and instances[name].platform == KIND
+    }
+    return {**table, "platform": KIND, "routes": routes}
 
 
 def bytes_of(memory: str) -> int:
@@ -91,12 +113,17 @@ def settings(
         },
         "environment": {
             **options.get("env", {}),
+            "TURBOLIFT": "on",
+            "TURBOLIFT_ROUTES": f"{FOLDER}/routes.json",
             "TURBOLIFT_VERSION": release.version,
             "TURBOLIFT_GRACE": f"{grace:g}",
         },
         "ports": {f"{PORT}/tcp": ("127.0.0.1", port)},
         "read_only": True,
         "tmpfs": {"/tmp": "mode=1777"},
+        # The folder, not the file: a table is replaced, never written to.
+        "volumes": {str(tables(state)): {"bind": FOLDER, "mode": "ro"}},
+        "network": network_name(state),
         "user": "65532:65532",
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
@@ -116,10 +143,13 @@ def settings(
         wanted |= {"mem_limit": limit, "memswap_limit": limit}
     if options.get("cpu"):
         wanted["nano_cpus"] = nano_cpus(options["cpu"])
-    network = release.spec.get("platform", {}).get("network")
-    if network:
-        wanted["network"] = network
     return wanted
+
+
+def further_network(release: Release) -> str | None:
+    """Return the network of the user's own that the tag names, or None."""
+    found: str | None = release.spec.get("platform", {}).get("network")
+    return found
 
 
 def instance(name: str, labels: Mapping[str, str]) -> Instance:

@@ -8,17 +8,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import math
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import docker.errors
 
-from turbolift.deploy.docker.container import KIND, LABEL, free_port, instance, owner, reference, settings
+from turbolift.deploy import files
+from turbolift.deploy.docker.container import (
+    KIND,
+    LABEL,
+    free_port,
+    further_network,
+    instance,
+    network_name,
+    owner,
+    reference,
+    settings,
+    table_of,
+    tables,
+)
 from turbolift.deploy.docker.engine import connect, explained
 from turbolift.deploy.http import is_ready
 from turbolift.deploy.local.logs import plain
@@ -42,7 +56,8 @@ class DockerPlatform:
         self._engine: Any = None
 
     async def prepare(self, releases: Sequence[Release]) -> None:
-        """Load the images that the engine does not have yet."""
+        """Load the images that the engine does not have yet, and make the network of the containers."""
+        await asyncio.to_thread(self._make_network)
         for release in {one.image: one for one in releases}.values():
             await asyncio.to_thread(self._load, release)
 
@@ -132,11 +147,41 @@ class DockerPlatform:
         return removed
 
     def destroy(self) -> None:
-        """Remove this deployment's images."""
+        """Remove this deployment's images and its network."""
         with explained("images cannot be removed"):
             for name in self._references():
                 with contextlib.suppress(docker.errors.ImageNotFound):
                     self._client().images.remove(name)
+        with explained("the network cannot be removed"):
+            for one in self._client().networks.list(filters={"label": self._mine()}):
+                one.remove()
+
+    def follow(self, table: Mapping[str, Any], instances: Mapping[str, Instance]) -> None:
+        """Write the table that containers see."""
+        path = self._tables() / "routes.json"
+        text = (
+            json.dumps(table_of(table, instances), sort_keys=True, indent=1, ensure_ascii=False).encode()
+            + b"\n"
+        )
+        if not path.is_file() or path.read_bytes() != text:
+            files.write(path, text, mode=0o644)
+
+    def _tables(self) -> Path:
+        folder = tables(self._host.state)
+        # For the containers' user, whom nobody here knows; what is around it lets nobody else in.
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        return folder
+
+    def _make_network(self) -> None:
+        name = network_name(self._host.state)
+        with explained(f"the network {name} cannot be made"):
+            if not self._client().networks.list(names=[f"^{name}$"]):
+                labels = {
+                    f"{LABEL}.owner": owner(self._host.state),
+                    f"{LABEL}.deployment": self._host.deployment,
+                }
+                self._client().networks.create(name, driver="bridge", labels=labels)
 
     def _client(self) -> Any:
         if self._engine is None:
@@ -175,6 +220,8 @@ class DockerPlatform:
         host = self._host
         config = host.store.image(release.image).config["config"]
         containers = self._client().containers
+        further = further_network(release)
+        self._tables()
         for attempt in range(_TRIES):
             wanted = settings(
                 release,
@@ -189,6 +236,8 @@ class DockerPlatform:
             with explained(f"{release.function} cannot be started", release.function):
                 container = containers.create(**wanted)
                 try:
+                    if further is not None:
+                        self._client().networks.get(further).connect(container)
                     container.start()
                 except docker.errors.APIError as error:
                     container.remove(v=True, force=True)

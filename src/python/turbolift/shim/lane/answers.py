@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import cast
 
-from turbolift.shim.servant import Answer, Buffer
+from turbolift.shim.servant import Answer
 from turbolift.wire.batch import BATCH
+from turbolift.wire.frames import Buffer
 from turbolift.wire.headers import PIPELINE
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -19,6 +20,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 JOINED = 64 * 1024
 """Answers up to this size are sent in one piece."""
+
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -6,58 +6,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces, size_of, stream
+from turbolift.shim.lane.limits import (
+    AHEAD,
+    BODY_RATE,
+    BODY_TIME,
+    GOES_ON,
+    HEAD_TIME,
+    IN_A_ROW,
+    STUCK_TIME,
+    TLS,
+)
+from turbolift.shim.lane.probes import probe
 from turbolift.shim.lane.state import State
 from turbolift.shim.log import log
+from turbolift.shim.pressure import Reading
 from turbolift.shim.servant import Answer
-from turbolift.wire.frames import JSON
+from turbolift.wire.codings import kind_of
+from turbolift.wire.frames import JSON, Buffer, Frames
 from turbolift.wire.http1 import (
     HEAD_LIMIT,
     CallHead,
     common_start,
     next_call,
     our_call,
-    read_bodiless,
     read_call,
 )
-from turbolift.wire.receive import DIRECT, Body, BodyReader
+from turbolift.wire.receive import DIRECT, Body, BodyReader, body_of
+from turbolift.wire.send import STREAMED, Stream
 
 if TYPE_CHECKING:
     from turbolift.shim.lane.lane import Lane
-
-TLS = b"\x16"
-"""How TLS begins: no head will follow, and whoever speaks it here is told so at once."""
-
-HEAD_TIME = 10.0
-"""Seconds from the first byte of a head to its last."""
-
-BODY_TIME = 20.0
-"""Seconds that a body may take, and a further one for each BODY_RATE bytes of it that have come."""
-
-BODY_RATE = 4096
-
-STUCK_TIME = 60.0
-"""Seconds that an answer may wait for a peer that takes not one byte of it."""
-
-AHEAD = 64 * 1024
-"""Bytes that are read ahead of the request that is served: pipelined requests, of which nobody needs many."""
-
-IN_A_ROW = 32
-"""Pipelined requests of one connection that are answered before others have their turn."""
-
-
-TEXT = {"Content-Type": "text/plain; charset=utf-8"}
-
-PROBES = {
-    b"GET /healthz HTTP/1.1\r\n": ((200, b"ok\n"), (200, b"ok\n")),
-    b"GET /readyz HTTP/1.1\r\n": ((200, b"ready\n"), (503, b"draining\n")),
-}
-"""How a probe starts -> the answer to it, and the one while draining."""
-
-_GOES_ON = CallHead({}, 0)
-"""Of the head of a call that was answered already: the connection goes on."""
 
 
 class Connection(asyncio.Protocol):
@@ -72,12 +54,14 @@ class Connection(asyncio.Protocol):
         self._head: CallHead | None = None
         self._body: Body | None = None
         self._task: asyncio.Task[Answer] | asyncio.Task[None] | None = None
+        self._stream: Stream | None = None
         self._writing_paused = False
         self._reading_paused = False
         self._unsent = 0
         self._partial = False
         # How each call of turbolift's client on this connection starts, once there was one.
         self._common = b""
+        self._reading = Reading(lane.dispatcher)
 
     # What the transport tells.
 
@@ -89,6 +73,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes (Protocol)."""
+        self._reading.read(self._pending)
         if self._state is State.HEAD:
             if self._pending:
                 self._pending += data
@@ -115,17 +100,24 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._pending.clear()
         self._head = self._body = None
+        if self._stream is not None:
+            self._stream.stop()
+            self._stream = None
         if self._task is not None:
             self._task.cancel()
 
     def pause_writing(self) -> None:
         """The peer takes the answer more slowly than it is made (Protocol)."""
         self._writing_paused = True
+        if self._stream is not None:
+            self._stream.pause()
 
     def resume_writing(self) -> None:
         """It has taken most of it (Protocol)."""
         self._writing_paused = False
-        if self._state is State.WRITE:
+        if self._stream is not None:
+            self._stream.resume()
+        elif self._state is State.WRITE:
             self._go_on()
 
     # Requests.
@@ -182,11 +174,9 @@ class Connection(asyncio.Protocol):
         each can be answered at once, whole and in the usual way; return where the next request starts.
         """
         lane, common = self._lane, self._common
-        inline, usual = lane.dispatcher.inline, lane.heads.usual
-        most = lane.dispatcher.max_payload
-        at, size = 0, len(data)
+        inline, usual, most = lane.dispatcher.inline, lane.heads.usual, lane.dispatcher.max_payload
+        at, size, unsent = 0, len(data), 0
         answers: list[bytes] = []
-        unsent = 0
         while at < size and len(answers) < IN_A_ROW:
             call = next_call(data, at, common)
             if call is None or call.end > size or call.end - call.start > most:
@@ -200,12 +190,12 @@ class Connection(asyncio.Protocol):
             if text is not None and not lane.dispatcher.gate.draining:
                 answers.append(text)
                 unsent += len(text)
-                if unsent > JOINED:
+                if unsent > JOINED or lane.dispatcher.took_long(self._reading.at):
                     break
                 continue
             self._write(answers)
             answers = []
-            self._send(answer, _GOES_ON)
+            self._send(answer, GOES_ON)
             break
         if at:
             self._partial = False
@@ -248,7 +238,7 @@ class Connection(asyncio.Protocol):
         if head.expects:
             self._transport.write(CONTINUE)
         self._head = head
-        self._body = body = Body(head.size, first)
+        self._body = body = body_of(kind_of(head.headers), head.size, first)
         self._state = State.BODY
         self._since = self._lane.now
         if head.size - len(first) >= DIRECT:
@@ -264,7 +254,7 @@ class Connection(asyncio.Protocol):
         if self._state is State.HEAD:
             self._go_on()
 
-    def _serve(self, head: CallHead, body: bytes | bytearray) -> None:
+    def _serve(self, head: CallHead, body: bytes | bytearray | Frames) -> None:
         lane = self._lane
         answer = lane.dispatcher.at_once(head.headers, body)
         if answer is not None:
@@ -309,13 +299,19 @@ class Connection(asyncio.Protocol):
         if task.cancelled() or task.exception() is not None:
             self.abort()
         elif self._transport is not None:
-            self._since = self._lane.now
-            if last or self._lane.closing:
-                self._close()
-                return
-            self._wait_if_full()
-            if self._state is State.HEAD:
-                self._go_on()
+            self._written(last=last)
+
+    def _written(self, *, last: bool) -> None:
+        """An answer that took its time is written to the end."""
+        self._stream = None
+        self._since = self._lane.now
+        if last or self._lane.closing:
+            self._close()
+            return
+        self._wait_if_full()
+        if self._state is State.HEAD:
+            self._state = State.TURN
+            self._lane.loop.call_soon(self._turn)
 
     def _send(self, answer: Answer, head: CallHead) -> None:
         """Write an answer, and be ready for the next request, or wait until the peer has taken enough."""
@@ -330,13 +326,25 @@ class Connection(asyncio.Protocol):
             transport.write(lane.heads.head(answer, len(body[0]), last=last) + body[0])
         else:
             size = sum(map(size_of, body))
-            for piece in pieces(lane.heads.head(answer, size, last=last), body, size):
+            start = lane.heads.head(answer, size, last=last)
+            if size > STREAMED:
+                self._start_stream(start, body, last=last)
+                return
+            for piece in pieces(start, body, size):
                 transport.write(piece)
         self._since = lane.now
         if last:
             self._close()
         else:
             self._wait_if_full()
+
+    def _start_stream(self, start: bytes, body: Sequence[Buffer], *, last: bool) -> None:
+        """Write a large answer as the peer takes it."""
+        assert self._transport is not None
+        self._state = State.WRITE
+        self._since = self._lane.now
+        self._stream = stream = Stream(self._transport, [start, *body], lambda: self._written(last=last))
+        stream.resume()
 
     def _wait_if_full(self) -> None:
         """Be ready for the next request, or wait until the peer has taken enough."""
@@ -350,6 +358,7 @@ class Connection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Look at what has come in the meantime."""
         self._state = State.HEAD
+        self._reading.go_on()
         data = bytes(self._pending)
         self._pending.clear()
         if data:
@@ -359,17 +368,12 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _probe(self, data: bytes, end: int) -> bytes | None:
-        """Answer a probe that kubelets and load balancers send; return what comes after it, or None where it is none."""
-        path = next((path for path in PROBES if data.startswith(path)), None)
-        if path is None or not 0 <= end <= HEAD_LIMIT:
-            return None
-        last = read_bodiless(data[len(path) : end])
-        if last is None:
+        """Answer a probe, and return what comes after it, or None where it is none."""
+        found = probe(data, end, draining=self._lane.dispatcher.gate.draining)
+        if found is None:
             return None
         self._partial = False
-        draining = self._lane.dispatcher.gate.draining
-        status, text = PROBES[path][draining]
-        self._send(Answer(status, TEXT, [text], "ok"), CallHead({}, 0, last))
+        self._send(*found)
         return data[end + 4 :]
 
     def _leave(self, data: bytes) -> None:
@@ -407,17 +411,16 @@ class Connection(asyncio.Protocol):
         if transport is None:
             return
         spent = now - self._since
-        if self._state is State.HEAD:
-            if self._partial:
-                if spent > HEAD_TIME:
-                    self._refuse(TIMEOUT)
-            elif spent > self._lane.idle:
+        most = HEAD_TIME if self._partial else self._lane.idle
+        if self._state is State.BODY and self._body is not None:
+            most = BODY_TIME + self._body.got / BODY_RATE
+        if self._state in (State.HEAD, State.BODY):
+            if spent > most:
+                if self._partial or self._state is State.BODY:
+                    transport.write(TIMEOUT)
                 self._close()
-        elif self._state is State.BODY and self._body is not None:
-            if spent > BODY_TIME + self._body.got / BODY_RATE:
-                self._refuse(TIMEOUT)
         elif self._state in (State.WRITE, State.OVER):
-            unsent = transport.get_write_buffer_size()
+            unsent = transport.get_write_buffer_size() + (self._stream.unsent if self._stream else 0)
             if unsent != self._unsent:
                 self._unsent, self._since = unsent, now
             elif spent > STUCK_TIME:
@@ -432,11 +435,6 @@ class Connection(asyncio.Protocol):
         """End at once."""
         if self._transport is not None:
             self._transport.abort()
-
-    def _refuse(self, answer: bytes) -> None:
-        assert self._transport is not None
-        self._transport.write(answer)
-        self._close()
 
     def _close(self) -> None:
         """End when what was written is sent."""
