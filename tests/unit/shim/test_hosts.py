@@ -259,14 +259,12 @@ async def main():
 
 
 def test_under_trio(run: Run) -> None:
-    pytest.importorskip("trio")
     done = run(TRIO + "trio.run(main)", *STRICT)
     assert done.stderr == ""
     assert (done.returncode, done.stdout) == (0, "done\n")
 
 
 def test_trio_as_a_guest_of_asyncio(run: Run) -> None:
-    pytest.importorskip("trio")
     done = run(
         TRIO.replace('    assert quick.call("echo", "here") == "here"\n', "")
         + """
@@ -288,8 +286,6 @@ asyncio.run(host())
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_under_anyio(run: Run, backend: str) -> None:
-    pytest.importorskip("anyio")
-    pytest.importorskip("trio")
     done = run(
         f"""
 import anyio, anyio.to_thread
