@@ -51,7 +51,7 @@ def client_span(tracer: Any, identity: str, key: str, endpoint: str, traceparent
     The parent is the current span of OpenTelemetry, else the call that is being served here. `traceparent` is sent
     where there is no valid span.
     """
-    from opentelemetry import trace
+    from opentelemetry import trace  # pants: no-infer-dep
 
     context = None
     if not trace.get_current_span().get_span_context().is_valid:
@@ -90,8 +90,8 @@ def server_span(
     tracer: Any, identity: str, key: str | None, traceparent: str | None, tracestate: str | None
 ) -> Iterator[Any]:
     """Within the block, a call is served that came with these headers; calls made there are spans below its own."""
-    from opentelemetry import trace
-    from opentelemetry.context import Context
+    from opentelemetry import trace  # pants: no-infer-dep
+    from opentelemetry.context import Context  # pants: no-infer-dep
 
     name = _name(identity)
     attributes = {"rpc.system.name": "turbolift", "rpc.method": name, "turbolift.function": identity}
@@ -123,7 +123,7 @@ def ended(span: Any, outcome: str, status: int) -> None:
     span.set_attribute("http.response.status_code", status)
     # What the caller did wrong is no error of the server.
     if status >= 500:
-        from opentelemetry.trace import StatusCode
+        from opentelemetry.trace import StatusCode  # pants: no-infer-dep
 
         span.set_attribute("error.type", outcome)
         span.set_status(StatusCode.ERROR, outcome)
@@ -146,7 +146,7 @@ def worker_trace(traceparent: str | None) -> Iterator[None]:
         if context is None:
             yield
             return
-        from opentelemetry.context import attach, detach
+        from opentelemetry.context import attach, detach  # pants: no-infer-dep
 
         token = attach(context)
         try:
@@ -175,8 +175,8 @@ def _remote(traceparent: str | None, tracestate: str) -> Any | None:
     found = _TRACEPARENT.match(traceparent) if traceparent else None
     if found is None or not found[1].strip("0") or not found[2].strip("0"):
         return None
-    from opentelemetry import trace
-    from opentelemetry.context import Context
+    from opentelemetry import trace  # pants: no-infer-dep
+    from opentelemetry.context import Context  # pants: no-infer-dep
 
     remote = trace.SpanContext(
         int(found[1], 16),
