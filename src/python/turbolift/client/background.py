@@ -23,7 +23,11 @@ class _Background:
         self._stop = asyncio.Event()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="turbolift-calls", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
@@ -72,11 +76,17 @@ _over = False
 _abandoned: list[_Background] = []
 
 
-def _background() -> _Background:
+def _background() -> _Background | None:
+    """Return the background loop; None where the program ends, or no thread can be started (at its end, from CPython 3.12 on)."""
     global _current
+    if _over:
+        return None
     with _lock:
         if _current is None:
-            _current = _Background()
+            try:
+                _current = _Background()
+            except RuntimeError:
+                return None
             if not _abandoned:
                 atexit.register(_close)
         return _current
@@ -108,9 +118,10 @@ def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
 
     What interrupts the waiting (KeyboardInterrupt) cancels the call.
     """
-    if _over:
+    background = _background()
+    if background is None:
         return contextvars.copy_context().run(asyncio.run, coroutine)
-    future = _background().submit(coroutine, contextvars.copy_context())
+    future = background.submit(coroutine, contextvars.copy_context())
     try:
         return future.result()
     except BaseException:
