@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calling side: route table, connections, deadlines, retries.
 
-``call`` makes one remote call from a running event loop, ``run_blocking`` runs such a coroutine from code
-without one.
+``default_caller().call`` makes one remote call from a running event loop, ``run_blocking`` runs such a coroutine from
+code without one.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Coroutine
-from types import EllipsisType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from turbolift.client.caller import Caller
 from turbolift.client.policy import Policy
@@ -21,9 +20,6 @@ from turbolift.client.transport import Transport
 from turbolift.errors import NotRoutedError
 from turbolift.wire.choice import lane_is_on
 
-if TYPE_CHECKING:
-    from turbolift.contract import Contract
-
 __all__ = [
     "Caller",
     "Policy",
@@ -31,7 +27,6 @@ __all__ = [
     "RouteSource",
     "RouteTable",
     "aclose",
-    "call",
     "default_caller",
     "default_transport",
     "existing_caller",
@@ -88,34 +83,6 @@ def _abandon() -> None:
 
 
 os.register_at_fork(after_in_child=_abandon)
-
-
-async def call(
-    function: str,
-    contract: Contract,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    *,
-    timeout: float | EllipsisType | None = ...,
-    idempotent: bool | None = None,
-    compress: bool | str = False,
-    max_answer: int | None = None,
-    wait: float | None = None,
-    hedge: float | None = None,
-) -> Any:
-    """Call `function` (an identity) by the route table of this process; see ``Caller.call``."""
-    return await default_caller().call(
-        function,
-        contract,
-        args,
-        kwargs,
-        timeout=timeout,
-        idempotent=idempotent,
-        compress=compress,
-        max_answer=max_answer,
-        wait=wait,
-        hedge=hedge,
-    )
 
 
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
