@@ -74,6 +74,8 @@ class Scripted:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # a thread that accepts keeps it open
         self._socket.close()
 
     def _accept(self) -> None:

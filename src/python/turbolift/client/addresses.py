@@ -89,8 +89,8 @@ class Addresses:
         self._names: dict[str, _Name] = {}
 
     def ways(self, route: Route, in_flight: int) -> tuple[tuple[Route, ...], int, int]:
-        """Return the routes to each address of the name of `route`, the number of the one whose turn it is, and of how
-        many: at first those that should be called now, where `in_flight` calls are. Empty where nothing is known.
+        """Return the routes to each address of the name of `route` (empty where nothing is known), a number that grows by
+        one with each call, and how many of the routes, from the first on, should take turns where `in_flight` calls are.
         """
         assert route.each is not None
         known = self._name(route.each)
@@ -103,7 +103,7 @@ class Addresses:
             self._spread(known, route)
         ways = known.ways
         count = min(len(ways), max(FEW, in_flight))
-        known.turn = turn = (known.turn + 1) % count
+        known.turn = turn = known.turn + 1
         return ways, turn, count
 
     def look_again(self, each: Each) -> None:

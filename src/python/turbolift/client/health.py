@@ -191,14 +191,11 @@ class Health:
     def _choose_of_each(self, route: Route, but: str, in_flight: int) -> Route:
         ways, turn, count = self.addresses.ways(route, in_flight)
         if ways and not self.ailing and not but:
-            return ways[turn]
+            return ways[turn % count]
         now = time.monotonic()
-        total = len(ways)
-        for step in range(total):
-            # Those whose turn it is, then the others.
-            way = ways[(turn + step) % count if step < count else step]
-            if way.endpoint != but and not self.is_out(way.endpoint, now):
-                return way
+        found = [way for way in ways if way.endpoint != but and not self.is_out(way.endpoint, now)]
+        if found:
+            return found[turn % min(count, len(found))]
         # Whoever is there leads to somebody who is well, if there is anybody.
         endpoint, tls = route.each[2:]  # type: ignore[index]
         return route._replace(endpoint=endpoint, tls=tls, replicas=((endpoint, tls),))

@@ -259,7 +259,9 @@ class PendingCall:
         assert self.last is not None
         other = self.health.choose(route, route.endpoint) if route.replicas else route
         moved = self.moved(route)
-        if moved is None and (other.endpoint == route.endpoint or self.tries >= len(route.replicas)):
+        # Beside the addresses of a name there is the endpoint.
+        ways = len(route.replicas) + route.is_one_of_each
+        if moved is None and (other.endpoint == route.endpoint or self.tries >= ways):
             # 20 ms, 40 ms ... with full jitter above half; what the server asks for is the least.
             pause = min(self.policy.first * 2 ** (self.tries - 1), self.policy.longest)
             pause = max(pause * random.uniform(0.5, 1.0), retry_after * random.uniform(1.0, 1.25))
