@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from turbolift.client import Caller, Policy, Route, addresses, default_transport, health, parse_table
 from turbolift.client.addresses import Addresses
 from turbolift.client.batches import Batches
-from turbolift.errors import ConnectError, MaybeExecuted, NotRoutedError, WireError
+from turbolift.errors import ConnectError, DeadlineExceeded, MaybeExecuted, NotRoutedError, WireError
 
 QUICK = Policy(first=0.001, longest=0.01, refused=0.3, busy=0.3)
 HOST = "pods.example"
@@ -470,6 +470,30 @@ def test_nobody_at_all_is_as_one_endpoint_alone(says: Any, folder: Any) -> None:
     assert sorted(caller.health.left_out()) == ["http://127.0.0.2:1", f"unix://{folder}/none"]
     with pytest.raises(ConnectError, match="left out for now"):
         caller.way("m:add")
+
+
+def test_a_late_answer_says_nothing_against_the_endpoint_and_some_against_an_address(
+    scripted: Any, says: Any, pods: Any
+) -> None:
+    silent = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"
+    service, (pod,) = scripted(silent), pods(silent)
+    zone = Zone()
+    caller = caller_of(says, zone, service.endpoint, pod.port)
+
+    async def main() -> None:
+        for _ in range(4):
+            assert isinstance(await one(caller, says, timeout=0.05), DeadlineExceeded)
+        assert caller.health.left_out() == []
+        zone.found = addresses_of([pod])
+        each = caller.tables().route("m:add").each
+        assert each is not None
+        while not caller.health.left_out():
+            caller.health.addresses.look_again(each)
+            assert isinstance(await one(caller, says, timeout=0.05), DeadlineExceeded)
+        assert caller.health.left_out() == [pod.endpoint]
+        await caller.transport.aclose()
+
+    asyncio.run(main())
 
 
 @pytest.mark.usefixtures("for_long")

@@ -140,7 +140,7 @@ class PendingCall:
                 else:
                     response = known
             except LateError:
-                if route.replicas:
+                if not route.is_alone:
                     self.health.failed(route, began, "no answer by the deadline")
                 self.too_late(None)
             except NotSentError as error:
