@@ -47,7 +47,7 @@ class Lane:
         self._loading: asyncio.Task[None] | None = None
         self.idle = idle
         self.loop = asyncio.get_running_loop()
-        self.heads = Heads(dispatcher.usual, pipelines=dispatcher.is_inline)
+        self.heads = Heads(dispatcher.usual, dispatcher.gate, pipelines=dispatcher.is_inline)
         self.first_line = f"POST {function_path(self.identity)} HTTP/1.1\r\n".encode("ascii")
         self.connections: set[Connection] = set()
         self.closing = False
