@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import cast
 
 from turbolift.shim.gate import Gate
@@ -98,7 +97,7 @@ class Heads:
         return f"{start}{length}\r\nDate: {self._date}\r\n\r\n".encode("latin-1")
 
     def _start(self, status: int, headers: Mapping[str, str], last: bool) -> str:
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+        lines = [f"HTTP/1.1 {status} {_phrase(status)}"]
         for name, value in headers.items():
             if "\r" in value or "\n" in value:
                 raise ValueError(f"a header must be one line: {name}: {value!r}")
@@ -106,6 +105,14 @@ class Heads:
         if last and "Connection" not in headers:
             lines.append("Connection: close")
         return "\r\n".join(lines) + "\r\n"
+
+
+def _phrase(status: int) -> str:
+    if status == 200:
+        return "OK"
+    from http import HTTPStatus  # dear, and most servers give no other answers for long
+
+    return HTTPStatus(status).phrase
 
 
 async def stream(transport: asyncio.Transport, head: bytes, answer: Answer) -> None:
