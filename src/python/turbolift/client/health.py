@@ -15,6 +15,11 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from turbolift.client.addresses import Addresses
+from turbolift.client.transport import InsecureError, NotSentError, Response
+from turbolift.wire import PROBLEM
+from turbolift.wire.frames import Frames
+
 if TYPE_CHECKING:
     from turbolift.client.routes import Route
 
@@ -92,10 +97,12 @@ class Ailing:
 class Health:
     """What is known of endpoints that fail. Empty most of the time: a look at ``ailing`` is all that an answer costs.
 
-    Attributes: ``ailing`` (by endpoint), ``ejections`` (how often each was left out, for the metrics).
+    Attributes: ``ailing`` (by endpoint), ``ejections`` (how often each was left out, for the metrics), ``addresses`` (of names
+    that stand for several endpoints).
     """
 
     def __init__(self) -> None:
+        self.addresses = Addresses()
         self.ailing: dict[str, Ailing] = {}
         self.ejections: dict[str, int] = {}
 
@@ -103,10 +110,15 @@ class Health:
         """Note that the endpoint has answered."""
         self.ailing.pop(endpoint, None)
 
-    def failed(self, route: Route, began: float, why: str) -> None:
-        """Note that a try that began then failed, and not by the function's fault."""
+    def failed(self, route: Route, began: float, why: str, *, gone: bool = False) -> None:
+        """Note that a try that began then failed, and not by the function's fault. `gone`: nobody is there, or says that it
+        ends; of the addresses of a name such a one is left out at once, for others are there, or the endpoint is.
+        """
         now = time.monotonic()
         endpoint = route.endpoint
+        alone, gone = route.is_alone, gone and route.is_one_of_each
+        if route.each is not None:
+            self.addresses.look_again(route.each)
         ailing = self.ailing.get(endpoint)
         if ailing is None:
             self._forget(now)
@@ -115,13 +127,43 @@ class Health:
             return
         ailing.failures += 1
         ailing.last, ailing.why = now, why
-        if ailing.failures < IN_A_ROW or (ailing.out and (not route.replicas or now < ailing.until)):
+        if (ailing.failures < IN_A_ROW and not gone) or (ailing.out and (alone or now < ailing.until)):
             return
         others = len(route.replicas)
-        if others > 1 and 1 + sum(self.is_out(other, now) for other, _ in route.replicas) > SHARE * others:
+        few = alone or gone or others < 2
+        if not few and 1 + sum(self.is_out(other, now) for other, _ in route.replicas) > SHARE * others:
             return
-        ailing.leave_out(now, AMONG if others > 1 else ALONE)
+        ailing.leave_out(now, ALONE if alone else AMONG)
         self.ejections[endpoint] = self.ejections.get(endpoint, 0) + 1
+
+    def unreached(self, route: Route, began: float, error: NotSentError) -> None:
+        """Note that a call could not be sent. Certificates that do not fit say nothing against an endpoint, but against an
+        address: it may be another server's by now.
+        """
+        if not isinstance(error, InsecureError) or route.is_one_of_each:
+            self.failed(route, began, str(error), gone=True)
+
+    def judge(self, route: Route, began: float, response: Response) -> str:
+        """Note whether the endpoint is well: that a function raises, or a queue is full, says nothing against it; that a
+        proxy has nobody behind it does, and that it starts or ends, where there are others. Return what is the matter with
+        an answer that is not turbolift's.
+        """
+        why, gone, strange = "", False, ""
+        if response.status >= 404 and not route.is_alone:
+            body = response.body
+            if not response.headers.get("Content-Type", "").startswith(PROBLEM) or isinstance(body, Frames):
+                # Of the addresses of a name none is a proxy's, and what answers so is broken.
+                if response.status in (502, 503, 504) or (response.status >= 500 and route.is_one_of_each):
+                    why = strange = f"status {response.status}"
+            elif response.status in (502, 503, 504) and (b":not-ready" in body or b":draining" in body):
+                why, gone = "it is starting or shutting down", True
+            elif response.status == 404 and route.is_one_of_each and b":not-found" in body:
+                why, gone = "another function is served there", True
+        if why:
+            self.failed(route, began, why, gone=gone)
+        else:
+            self.answered(route.endpoint)
+        return strange
 
     def is_out(self, endpoint: str, now: float) -> bool:
         """Return whether one of several endpoints is left out now."""
@@ -131,16 +173,32 @@ class Health:
     def shut(self, route: Route) -> Ailing | None:
         """Return what is the matter with an endpoint that has no other beside it, where no call can be sent there now."""
         ailing = self.ailing.get(route.endpoint)
-        return ailing if ailing is not None and ailing.out and len(route.replicas) < 2 else None
+        return ailing if ailing is not None and ailing.out and route.is_alone else None
 
-    def choose(self, route: Route, but: str = "") -> Route:
-        """Return `route` to one of its endpoints, any of those that are not left out; rather not to `but`."""
+    def choose(self, route: Route, but: str = "", in_flight: int = 1) -> Route:
+        """Return `route` to one of its endpoints, any of those that are not left out; rather not to `but`. `in_flight`:
+        calls of its function that are.
+        """
+        if route.each is not None:
+            return self._choose_of_each(route, but, in_flight)
         found = [one for one in route.replicas if one[0] != but] or route.replicas
         if self.ailing:
             now = time.monotonic()
             found = [one for one in found if not self.is_out(one[0], now)] or found
         endpoint, tls = random.choice(found)
         return route if endpoint == route.endpoint else route._replace(endpoint=endpoint, tls=tls)
+
+    def _choose_of_each(self, route: Route, but: str, in_flight: int) -> Route:
+        ways, turn, count = self.addresses.ways(route, in_flight)
+        if ways and not self.ailing and not but:
+            return ways[turn % count]
+        now = time.monotonic()
+        found = [way for way in ways if way.endpoint != but and not self.is_out(way.endpoint, now)]
+        if found:
+            return found[turn % min(count, len(found))]
+        # Whoever is there leads to somebody who is well, if there is anybody.
+        endpoint, tls = route.each[2:]  # type: ignore[index]
+        return route._replace(endpoint=endpoint, tls=tls, replicas=((endpoint, tls),))
 
     def left_out(self) -> list[str]:
         """Return the endpoints that are left out now; may be asked from any thread."""
