@@ -1,15 +1,20 @@
 # Copyright 2026 The turbolift authors.
 # SPDX-License-Identifier: Apache-2.0
-"""A call that a runner has been given without a task of its own: what a task costs is more than a quick call does."""
+"""Calls that run beside others of their connection. A runner takes them without a task of their own, where nothing must be waited for
+before: a task costs more than a quick call does.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from turbolift.shim.log import log
 from turbolift.shim.refusals import late
-from turbolift.shim.servant import Answer
+from turbolift.shim.servant import Answer, Received
 from turbolift.shim.worker import Ticket
 from turbolift.wire import JSON
 
@@ -97,3 +102,34 @@ class Posted(Ticket):
         dispatcher.ended(answer.outcome, now - self._started, self.trace, self._key)
         self.answer = dispatcher.completed(answer)
         self._tell()
+
+
+class Dispatched:
+    """A call that runs in a task. Attribute ``answer``: None until there is one."""
+
+    __slots__ = ("_task", "_tell", "answer")
+
+    def __init__(
+        self, dispatcher: Dispatcher, headers: Mapping[str, str], body: Received, tell: Callable[[], None]
+    ) -> None:
+        """`tell` is called when it has its answer."""
+        self.answer: Answer | None = None
+        self._tell = tell
+        identity = dispatcher.served.identity
+        self._task = asyncio.ensure_future(dispatcher.dispatch(identity, headers, body))
+        self._task.add_done_callback(self._ended)
+
+    def abandon(self) -> None:
+        """Its caller is gone."""
+        self._task.cancel()
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log(logging.ERROR, "internal error", error=repr(error))
+        failed = error is not None or task.cancelled()
+        self.answer = _FAILED if failed else task.result()
+        self._tell()
+
+
+_FAILED = Answer(500, {"Content-Type": "text/plain"}, [b"the server got itself in trouble"], "error")

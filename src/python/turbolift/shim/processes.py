@@ -309,18 +309,20 @@ class ProcessRunner:
             again = True
             if tickets[0] is not None and tickets[0] is worker.front and not worker.is_stuck:
                 worker.is_stuck = True
-                behind = [ticket for ticket in tickets if ticket is not None and ticket is not tickets[0]]
-                for ticket in behind:
+                behind = [(one, one.number) for one in tickets if one is not None and one is not tickets[0]]
+                for ticket, _ in behind:
                     worker.take_back(ticket)
                 self._loop.call_later(SURE, self._taken_back, worker, behind)
             worker.front = tickets[0]
         if again:
             self._watching = self._loop.call_later(STUCK, self._look)
 
-    def _taken_back(self, worker: Worker, behind: list[Ticket]) -> None:
+    def _taken_back(self, worker: Worker, behind: list[tuple[Ticket, int]]) -> None:
         again = []
-        for ticket in behind:
-            if ticket.worker is worker and not ticket.is_over and not worker.has_begun(ticket):
+        for ticket, number in behind:
+            # It may have been skipped already, and sent again, here too.
+            sent = ticket.worker is worker and ticket.number == number
+            if sent and not ticket.is_over and not worker.has_begun(ticket):
                 worker.tickets[worker.tickets.index(ticket)] = None
                 ticket.worker = None
                 again.append(ticket)
@@ -334,6 +336,21 @@ class ProcessRunner:
 
     # Starts and ends.
 
+    def _close(self, worker: Worker) -> None:
+        """Close the connection of a worker that has ended. What it has sent is read before its socket's end, which does not come
+        where a process that it has forked still holds that.
+        """
+        if worker.is_silent():
+            worker.abort()
+        if not worker.closed.done():
+            self._loop.call_later(0.02, self._close, worker)
+
+    async def _replace(self, worker: Worker) -> None:
+        # Its place still says what it had begun with, until nobody asks any more.
+        await asyncio.wait([worker.closed])
+        self._places.append(worker.place)
+        await self._spawn()
+
     async def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -342,7 +359,7 @@ class ProcessRunner:
         self._board.clear(place)
         with theirs:
             _, worker = await self._loop.create_unix_connection(
-                lambda: Worker(self, self._board, place), sock=ours
+                lambda: Worker(self, self._board, place, ours), sock=ours
             )
             # No await from here to the append: answers come in the order of asking.
             try:
@@ -377,9 +394,7 @@ class ProcessRunner:
                 continue
             status = said["status"]
             worker.ended.set_result(status)
-            # What it has sent is read before its socket's end, unless a process that it forked still holds that.
-            self._loop.call_later(0.05, worker.abort)
-            self._places.append(worker.place)
+            self._close(worker)
             if not self._closing:
                 self._metrics.workers_replaced += 1
                 log(
@@ -389,7 +404,7 @@ class ProcessRunner:
                     pid=worker.pid,
                     how=how(status),
                 )
-                self._keep(self._spawn())
+                self._keep(self._replace(worker))
         if not self._closing:
             log(logging.ERROR, "the process that forks the workers is gone", function=self._identity)
             for other in self._workers.values():

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
+import socket
 import time
 from collections import deque
 from contextlib import suppress
@@ -78,12 +80,15 @@ class Owner(Protocol):
 
 class Worker(asyncio.Protocol):
     """Attributes: ``pid``, ``place`` (on the board), ``tickets`` (sent and not answered, in order; None for one that it will
-    skip), ``is_doomed`` (given up), ``ended`` (its wait status), ``front`` and ``is_stuck`` (its first call, when somebody last looked, and
+    skip), ``is_doomed`` (given up), ``ended`` (its wait status), ``closed`` (what
+    it had is dealt with), ``front`` and ``is_stuck`` (its first call, when somebody last looked, and
     whether that was the same as before).
     """
 
-    def __init__(self, owner: Owner, board: Board, place: int) -> None:
+    def __init__(self, owner: Owner, board: Board, place: int, sock: socket.socket) -> None:
         self._owner = owner
+        # A transport that fails to write does not read what was there before.
+        self._rest = sock.dup()
         self._board = board
         self._transport: asyncio.Transport | None = None
         self._pending = b""
@@ -101,6 +106,7 @@ class Worker(asyncio.Protocol):
         self.front: Ticket | None = None
         self.is_stuck = False
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def is_alive(self) -> bool:
@@ -153,6 +159,14 @@ class Worker(asyncio.Protocol):
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
+    def is_silent(self) -> bool:
+        """Whether there is nothing to read now, no end of the connection either."""
+        if self._transport is None:
+            return True
+        poll = select.poll()
+        poll.register(self._rest.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
     def abort(self) -> None:
         """Close the connection."""
         if self._transport is not None:
@@ -191,8 +205,8 @@ class Worker(asyncio.Protocol):
                 self._seconds = seconds
                 self._body = body = PlainBody(size, data[first:])
                 at = got
-                assert self._transport is not None
-                self._transport.set_protocol(BodyReader(self, self._transport, body))
+                if self._transport is not None:
+                    self._transport.set_protocol(BodyReader(self, self._transport, body))
             break
         self._pending = data[at:]
         self._owner.answered(self)
@@ -205,7 +219,12 @@ class Worker(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended (Protocol)."""
         self._transport = None
+        with suppress(OSError):
+            while data := self._rest.recv(JOINED):
+                self.data_received(data)
+        self._rest.close()
         self._owner.closed(self)
+        self.closed.set_result(None)
 
     def _end_body(self) -> None:
         assert self._body is not None

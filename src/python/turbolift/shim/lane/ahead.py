@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from turbolift.shim.lane.answers import JOINED
 from turbolift.shim.lane.limits import IN_A_ROW
+from turbolift.shim.posted import Dispatched, Posted
 from turbolift.shim.servant import Answer
-from turbolift.wire.frames import JSON
+from turbolift.wire import CONTRACT, DEADLINE, IDEMPOTENCY_KEY, JSON, TRACEPARENT, write_deadline
 from turbolift.wire.http1 import HEAD_LIMIT, CallHead, common_start, next_call, our_call, read_call
 
 if TYPE_CHECKING:
     from turbolift.shim.lane.lane import Lane
-    from turbolift.shim.posted import Posted
 
 
 def call_head(lane: Lane, data: bytes, end: int) -> tuple[CallHead | None, bytes]:
@@ -73,7 +73,7 @@ class Row:
         """`ready` is called, soon, when there are answers."""
         self._lane = lane
         self._ready = ready
-        self._calls: deque[Posted] = deque()
+        self._calls: deque[Posted | Dispatched] = deque()
         self._told = False
 
     def __len__(self) -> int:
@@ -89,26 +89,46 @@ class Row:
             if call is None or call.end > size or call.end - call.start > most:
                 break
             _, end, remaining, trace, key = call
-            posted = post(data[call.start : end], remaining, trace, key, self._tell)
-            if posted is None:
-                break
-            calls.append(posted)
+            body = data[call.start : end]
+            calls.append(
+                post(body, remaining, trace, key, self._tell)
+                or Dispatched(dispatcher, self._headers(remaining, trace, key), body, self._tell)
+            )
             at = end
         if at:
             dispatcher.flush()
         return at
 
-    def take(self) -> Answer | None:
-        """Take the answer whose turn it is, if it is there."""
-        calls = self._calls
-        if not calls or calls[0].answer is None:
-            return None
-        return calls.popleft().answer
+    def ready(self) -> tuple[list[bytes], Answer | None, bool]:
+        """Take the answers whose turn it is: return what to write, an answer that is not of the usual form, to be sent after that, and
+        whether the connection ends with it.
+        """
+        calls, lane = self._calls, self._lane
+        usual = lane.heads.usual
+        texts: list[bytes] = []
+        while calls and (answer := calls[0].answer) is not None:
+            calls.popleft()
+            # What was refused for a drain is followed by nothing that has run.
+            ends = answer.headers.get("Connection") == "close" or (not calls and lane.is_ending())
+            text = None if ends else usual(answer)
+            if text is None:
+                return texts, answer, ends
+            texts.append(text)
+        return texts, None, False
 
     def abandon(self) -> None:
         """The caller is gone, and so is the reason for all of them."""
         while self._calls:
             self._calls.pop().abandon()
+
+    def _headers(self, remaining: float | None, trace: bytes, key: bytes) -> dict[str, str]:
+        return {
+            "Content-Type": JSON,
+            CONTRACT: self._lane.dispatcher.served.contract.digest,
+            TRACEPARENT: trace.decode("ascii"),
+            IDEMPOTENCY_KEY: key.decode("ascii"),
+            DEADLINE: write_deadline(remaining),
+        }
 
     def _tell(self) -> None:
         if not self._told:

@@ -15,6 +15,7 @@ from turbolift.shim.lane.limits import (
     AHEAD,
     BODY_RATE,
     BODY_TIME,
+    ENDS,
     GOES_ON,
     HEAD_TIME,
     IN_A_ROW,
@@ -200,20 +201,15 @@ class Connection(asyncio.Protocol):
         """Write the answers whose turn it is."""
         if self._transport is None or self._state is not State.CALL or self._task is not None:
             return
-        lane, row = self._lane, self._row
-        answers: list[bytes] = []
-        while self._stream is None and (answer := row.take()) is not None:
-            ends = not row and (lane.dispatcher.gate.draining or lane.closing)
-            text = lane.heads.usual(answer) if not ends else None
-            if text is not None:
-                answers.append(text)
-                continue
+        while self._stream is None:
+            answers, other, ends = self._row.ready()
             self._write(answers)
-            answers = []
-            self._send(answer, GOES_ON)
+            if other is None:
+                break
+            self._send(other, ENDS if ends else GOES_ON)
             if ends:
+                self._row.abandon()
                 return
-        self._write(answers)
         if self._stream is None and self._wait_if_full():
             self._go_on()
         else:
@@ -319,7 +315,7 @@ class Connection(asyncio.Protocol):
         """Write an answer, and be ready for the next request, or wait until the peer has taken enough."""
         lane, transport = self._lane, self._transport
         assert transport is not None
-        last = (head.close or lane.dispatcher.gate.draining or lane.closing) and not self._row
+        last = head.close or (lane.is_ending() and not self._row)
         body = answer.body
         usual = lane.heads.usual(answer) if self._common and not last else None
         if usual is not None:

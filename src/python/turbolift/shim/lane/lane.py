@@ -64,6 +64,10 @@ class Lane:
             and headers.get(CONTRACT) == self.dispatcher.served.contract.digest
         )
 
+    def is_ending(self) -> bool:
+        """Whether connections end with their next answer."""
+        return self.closing or self.dispatcher.gate.draining
+
     def add(self, connection: Connection) -> None:
         """Note a new connection. Its time begins now: while there was none, nobody has looked at the clock."""
         if self._ticking is None:
