@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turbolift.client import Caller, Policy, Route, addresses, default_transport, parse_table
+from turbolift.client import Caller, Policy, Route, addresses, default_transport, health, parse_table
 from turbolift.client.addresses import Addresses
 from turbolift.client.batches import Batches
 from turbolift.errors import ConnectError, MaybeExecuted, NotRoutedError, WireError
@@ -294,6 +294,12 @@ async def in_turn(caller: Caller, says: Any, count: int, **options: Any) -> list
 # Who is left out.
 
 
+@pytest.fixture
+def for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left out stays so, however slow this machine is."""
+    monkeypatch.setattr(health, "AMONG", (1000.0, 1000.0))
+
+
 def bad_steps(says: Any, what: str) -> Any:
     return {
         "500": says.answer(500, b"oops", "text/plain"),
@@ -306,6 +312,7 @@ def bad_steps(says: Any, what: str) -> Any:
     }[what]
 
 
+@pytest.mark.usefixtures("for_long")
 @pytest.mark.parametrize("what", ["500", "502", "cut", "draining", "not-ready", "stray", "gone"])
 def test_one_that_is_broken_is_left_out_alone_and_costs_no_idempotent_call(
     scripted: Any, says: Any, pods: Any, what: str
@@ -331,6 +338,7 @@ def test_one_that_is_broken_is_left_out_alone_and_costs_no_idempotent_call(
     assert abs(first - last) <= 10
 
 
+@pytest.mark.usefixtures("for_long")
 @pytest.mark.parametrize("what", ["500", "cut"])
 def test_what_may_have_run_is_not_sent_again(scripted: Any, says: Any, pods: Any, what: str) -> None:
     service, found = scripted(says.result(0)), pods(says.result(1), bad_steps(says, what))
@@ -347,6 +355,7 @@ def test_what_may_have_run_is_not_sent_again(scripted: Any, says: Any, pods: Any
     assert caller.health.left_out() == [found[1].endpoint]
 
 
+@pytest.mark.usefixtures("for_long")
 def test_all_of_them_gone_leads_to_the_endpoint_and_back(
     scripted: Any, says: Any, pods: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -400,6 +409,34 @@ def test_a_failure_has_the_name_looked_up_again(
     asyncio.run(main())
 
 
+def test_one_that_is_gone_costs_one_call_its_first_try_and_none_more(
+    scripted: Any, says: Any, pods: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is there again is seen without a call; then it is called again."""
+    monkeypatch.setattr(health, "AMONG", (0.02, 0.05))
+    service, found = scripted(says.result(0)), pods(says.result(1), says.result(1))
+    zone = Zone(*addresses_of(found))
+    caller = caller_of(says, zone, service.endpoint, found[0].port)
+    found[1].close()
+
+    async def main() -> None:
+        await meet(caller, says, 2)
+        while caller.health.ailing.get(found[1].endpoint, health.Ailing(0.0)).times < 5:
+            assert await one(caller, says) == 1
+            await asyncio.sleep(0.001)
+        assert caller.tallies["m:add"].resent == 1
+        again = scripted(says.result(2), at=("127.0.0.3", found[0].port))
+        while await one(caller, says) != 2:
+            await asyncio.sleep(0.001)
+        assert not caller.health.ailing
+        assert caller.tallies["m:add"].resent == 1
+        assert again.endpoint == found[1].endpoint
+        await caller.transport.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.usefixtures("for_long")
 def test_one_that_stands_still_is_left_out_by_hedged_calls(scripted: Any, says: Any, pods: Any) -> None:
     silent = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"
     service, found = scripted(says.result(0)), pods(says.result(1), silent, says.result(1))
@@ -416,6 +453,7 @@ def test_one_that_stands_still_is_left_out_by_hedged_calls(scripted: Any, says: 
     assert len(found[1].requests) == 3
 
 
+@pytest.mark.usefixtures("for_long")
 def test_nobody_at_all_is_as_one_endpoint_alone(says: Any, folder: Any) -> None:
     """The breaker of an endpoint that has no other beside it, and the error that says so."""
     caller = caller_of(says, Zone("127.0.0.2"), f"unix://{folder}/none", 1)
@@ -434,6 +472,7 @@ def test_nobody_at_all_is_as_one_endpoint_alone(says: Any, folder: Any) -> None:
         caller.way("m:add")
 
 
+@pytest.mark.usefixtures("for_long")
 def test_a_table_that_moves_is_followed_and_one_that_does_not_is_no_news(
     scripted: Any, says: Any, pods: Any
 ) -> None:

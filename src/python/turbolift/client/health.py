@@ -11,11 +11,14 @@ closed again, no call: the first call after a restart may be a long one, and the
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import random
+import socket
 import time
 from typing import TYPE_CHECKING
 
-from turbolift.client.addresses import Addresses
+from turbolift.client.addresses import Addresses, Each
 from turbolift.client.transport import InsecureError, NotSentError, Response
 from turbolift.wire import PROBLEM
 from turbolift.wire.frames import Frames
@@ -82,6 +85,20 @@ class Ailing:
         except BaseException:  # its call is cancelled, or late
             self.until = now
             raise
+        return self._knocked(said, ALONE)
+
+    def knock_aside(self, endpoint: str) -> None:
+        """Where it is time, and nobody else is at it: the same, of one of several, on a thread. No call waits for it, and none
+        is sent there before.
+        """
+        now = time.monotonic()
+        if not self.out or now < self.until:
+            return
+        self.until = now + KNOCK
+        with contextlib.suppress(RuntimeError):  # the program ends, or has too many
+            _thread.start_new_thread(lambda: self._knocked(_knock_and_wait(endpoint), AMONG), ())
+
+    def _knocked(self, said: str | None, pauses: tuple[float, float]) -> bool:
         if said is None:
             # The next failure leaves it out again, the next answer forgets all.
             self.out = False
@@ -90,7 +107,7 @@ class Ailing:
             return True
         self.failures += 1
         self.last, self.why = time.monotonic(), said
-        self.leave_out(self.last, ALONE)
+        self.leave_out(self.last, pauses)
         return False
 
 
@@ -180,7 +197,7 @@ class Health:
         calls of its function that are.
         """
         if route.each is not None:
-            return self._choose_of_each(route, but, in_flight)
+            return self._choose_of_each(route, route.each, but, in_flight)
         found = [one for one in route.replicas if one[0] != but] or route.replicas
         if self.ailing:
             now = time.monotonic()
@@ -188,17 +205,23 @@ class Health:
         endpoint, tls = random.choice(found)
         return route if endpoint == route.endpoint else route._replace(endpoint=endpoint, tls=tls)
 
-    def _choose_of_each(self, route: Route, but: str, in_flight: int) -> Route:
+    def _choose_of_each(self, route: Route, each: Each, but: str, in_flight: int) -> Route:
         ways, turn, count = self.addresses.ways(route, in_flight)
         if ways and not self.ailing and not but:
             return ways[turn % count]
-        now = time.monotonic()
-        found = [way for way in ways if way.endpoint != but and not self.is_out(way.endpoint, now)]
+        found = []
+        for way in ways:
+            ailing = self.ailing.get(way.endpoint)
+            if ailing is not None and ailing.out:
+                ailing.knock_aside(way.endpoint)
+            elif way.endpoint != but:
+                found.append(way)
         if found:
             return found[turn % min(count, len(found))]
         # Whoever is there leads to somebody who is well, if there is anybody.
-        endpoint, tls = route.each[2:]  # type: ignore[index]
-        return route._replace(endpoint=endpoint, tls=tls, replicas=((endpoint, tls),))
+        return route._replace(
+            endpoint=each.endpoint, tls=each.endpoint_tls, replicas=((each.endpoint, each.endpoint_tls),)
+        )
 
     def left_out(self) -> list[str]:
         """Return the endpoints that are left out now; may be asked from any thread."""
@@ -228,6 +251,20 @@ async def _knock(endpoint: str) -> str | None:
         (await connect(parsed)).close()
     except TimeoutError as error:
         return error.strerror or f"no connection within {CONNECT_TIME:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _knock_and_wait(endpoint: str) -> str | None:
+    """Do the same without a loop."""
+    from turbolift.client.lane.connect import CONNECT_TIME, parse_endpoint
+
+    parsed = parse_endpoint(endpoint)
+    if parsed is None or parsed.path:
+        return None
+    try:
+        socket.create_connection((parsed.host, parsed.port), CONNECT_TIME).close()
     except OSError as error:
         return error.strerror or str(error)
     return None
