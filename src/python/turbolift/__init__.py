@@ -12,7 +12,6 @@ from turbolift.api import (
     Docker,
     K8s,
     Local,
-    Platform,
     SyncDistributedFunction,
     is_distributed,
     on,
@@ -47,6 +46,10 @@ from turbolift.errors import (
     WireError,
     WorkerDied,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from turbolift.api import Platform
 
 __all__ = [
     "AsyncDistributedFunction",
@@ -87,3 +90,11 @@ __all__ = [
     "is_distributed",
     "on",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Platform":
+        from turbolift.api.kinds import Platform  # for annotations: it needs typing, which is dear
+
+        return Platform
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,9 @@ Facts are attributes, so that programs never parse messages; messages say what h
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False  # typing itself takes longer to import than all of this
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "CallError",

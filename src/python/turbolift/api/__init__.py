@@ -6,11 +6,17 @@ Standard library only, and nothing dear: a program that never distributes a call
 tags.
 """
 
+from __future__ import annotations
+
 from turbolift.api.function import AsyncDistributedFunction, DistributedFunction, SyncDistributedFunction
-from turbolift.api.options import Options, Workers
-from turbolift.api.platforms import Docker, K8s, Local, Platform
+from turbolift.api.lean import TYPE_CHECKING
+from turbolift.api.options import Options
+from turbolift.api.platforms import Docker, K8s, Local
 from turbolift.api.switch import is_distributed
 from turbolift.api.tagging import Tag, on
+
+if TYPE_CHECKING:
+    from turbolift.api.kinds import Platform, Workers
 
 __all__ = [
     "AsyncDistributedFunction",
@@ -26,3 +32,11 @@ __all__ = [
     "is_distributed",
     "on",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("Platform", "Workers"):
+        from turbolift.api import kinds  # for annotations, and dear
+
+        return getattr(kinds, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

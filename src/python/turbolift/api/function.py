@@ -5,13 +5,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
-from functools import update_wrapper
-from types import EllipsisType, FunctionType
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from types import FunctionType
 
+from turbolift.api.lean import TYPE_CHECKING, Generic, P, R, cast, overload
 from turbolift.api.options import (
-    Compress,
     Options,
     check_compress,
     check_hedge,
@@ -23,24 +20,23 @@ from turbolift.api.switch import is_distributed
 from turbolift.errors import ConfigurationError, TaggingError, TurboliftError
 
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
+    from types import EllipsisType
+    from typing import Any, Literal, Self
 
+    from turbolift.api.kinds import Compress, Platform
     from turbolift.api.mapping import MapResults
-    from turbolift.api.platforms import Platform
     from turbolift.client import Caller
     from turbolift.client.batches import Batches
     from turbolift.contract import Contract
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
+    Instead = Callable[
+        ["DistributedFunction[..., Any]", tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, Any]
+    ]
 
 # The calling side, once it was needed: an import statement costs a little each time.
 _default_caller: Callable[[], Caller] | None = None
 
-Instead = Callable[
-    ["DistributedFunction[..., Any]", tuple[Any, ...], dict[str, Any]], Coroutine[Any, Any, Any]
-]
 _instead: Instead | None = None
 
 
@@ -66,6 +62,8 @@ class DistributedFunction(Generic[P, R]):
     __wrapped__: Callable[P, Any]
 
     def __init__(self, fn: Callable[P, Any], platform: Platform, options: Options, *, is_async: bool) -> None:
+        from functools import update_wrapper  # dear, for programs that tag nothing
+
         update_wrapper(self, fn)
         self.identity = f"{fn.__module__}:{fn.__qualname__}"
         self.platform = platform

@@ -4,16 +4,19 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any, Literal, NoReturn
 
+from turbolift.api.lean import TYPE_CHECKING
 from turbolift.errors import ConfigurationError
 
-Workers = Literal["loop", "threads", "processes"]
-Compress = bool | Literal["gzip", "zstd"]
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
+
+    from turbolift.api.kinds import Compress, Workers
+
+INFINITY = float("inf")
 
 MAX_PAYLOAD = 64 * 1024 * 1024
 QUEUE = 128
@@ -113,7 +116,7 @@ def check_timeout(value: object) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < INFINITY:
         _refuse("timeout", value, "it must be a positive number of seconds, or None for no deadline")
     return float(value)
 
@@ -136,7 +139,7 @@ def check_wait(value: object) -> float | None:
     """Return seconds as a float, or None. Raises ConfigurationError for anything but a finite number, 0 or more."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < INFINITY:
         _refuse("wait", value, "it must be a number of seconds, 0 or more, or None for the usual ones")
     return float(value)
 
@@ -145,9 +148,15 @@ def check_hedge(value: object) -> float | None:
     """Return seconds as a float, or None. Raises ConfigurationError for anything but a positive, finite number."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < INFINITY:
         _refuse("hedge", value, "it must be a positive number of seconds, or None for no second send")
     return float(value)
+
+
+def _whole_match(pattern: str, text: str) -> re.Match[str] | None:
+    import re  # dear, for programs whose tags say nothing that needs it
+
+    return re.fullmatch(pattern, text)
 
 
 def _refuse(option: str, value: object, rule: str) -> NoReturn:
@@ -158,7 +167,7 @@ def _cpu(value: object) -> str | None:
     if value is None:
         return None
     text = str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not re.fullmatch(_CPU, text) or not text.strip("0.m"):
+    if not isinstance(text, str) or not _whole_match(_CPU, text) or not text.strip("0.m"):
         _refuse("cpu", value, "it must be a number of cores as 0.5 or 2, or of thousandths as '500m'")
     return text
 
@@ -166,7 +175,7 @@ def _cpu(value: object) -> str | None:
 def _memory(option: str, value: object) -> tuple[str, int]:
     if type(value) is int and value > 0:
         return str(value), value
-    found = re.fullmatch(_MEMORY, value) if isinstance(value, str) else None
+    found = _whole_match(_MEMORY, value) if isinstance(value, str) else None
     if found is None:
         _refuse(
             option,
@@ -203,10 +212,12 @@ def _workers(value: object, is_async: bool) -> Workers:
 def _env(value: object) -> dict[str, str]:
     if value is None:
         return {}
+    from collections.abc import Mapping  # dear as well
+
     if not isinstance(value, Mapping):
         _refuse("env", value, "it must map names to strings")
     for name, text in value.items():
-        if not isinstance(name, str) or not re.fullmatch(_VARIABLE, name):
+        if not isinstance(name, str) or not _whole_match(_VARIABLE, name):
             _refuse("env", value, f"{name!r} is no name of an environment variable")
         if name == "TURBOLIFT" or name.startswith("TURBOLIFT_"):
             _refuse("env", value, f"{name} is turbolift's own: deploy sets it")
@@ -216,7 +227,7 @@ def _env(value: object) -> dict[str, str]:
 
 
 def _warm(value: object) -> str | None:
-    if value is None or (isinstance(value, str) and re.fullmatch(_IDENTITY, value)):
+    if value is None or (isinstance(value, str) and _whole_match(_IDENTITY, value)):
         return value
     if (
         isinstance(value, FunctionType)

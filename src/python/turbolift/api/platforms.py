@@ -17,32 +17,19 @@ A platform of your own is any object with a ``kind`` and a ``describe()``::
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Protocol, final, runtime_checkable
-
+from turbolift.api.lean import TYPE_CHECKING, final
 from turbolift.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, ClassVar
+
+    _Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
+    _Toleration = Mapping[str, str | int] | tuple[tuple[str, str | int], ...]
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _OBJECT = r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?"
 _REGISTRY = r"[A-Za-z0-9][-.A-Za-z0-9]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
-
-_Pairs = Mapping[str, str] | Iterable[tuple[str, str]]
-_Toleration = Mapping[str, str | int] | tuple[tuple[str, str | int], ...]
-
-
-@runtime_checkable
-class Platform(Protocol):
-    """What ``@on`` takes: something that says its kind and describes itself as JSON."""
-
-    @property
-    def kind(self) -> str:
-        """The platform's kind, as ``"k8s"``: what ``deploy`` finds the program for it by."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """Return the declaration as a JSON object with ``"kind"`` in it."""
-        ...
 
 
 class _Declaration:
@@ -81,6 +68,12 @@ class _Declaration:
         return _restore, (type(self), self._fields())
 
 
+def _is_whole(pattern: str, text: str) -> bool:
+    import re  # dear, for programs whose platforms say nothing that needs it
+
+    return re.fullmatch(pattern, text) is not None
+
+
 def _restore(cls: type[Any], fields: dict[str, Any]) -> Any:
     return cls(**fields)
 
@@ -94,7 +87,7 @@ def _replicas(platform: str, value: object) -> int:
 
 
 def _label(platform: str, name: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and re.fullmatch(_DNS_LABEL, value)):
+    if value is None or (isinstance(value, str) and _is_whole(_DNS_LABEL, value)):
         return value
     raise ConfigurationError(
         f"{platform}({name}={value!r}): it must be a DNS label (a-z, 0-9 and -, 63 characters at most)"
@@ -245,11 +238,11 @@ def _pairs(name: str, value: object) -> tuple[tuple[str, str], ...] | None:
 def _references(name: str, value: object, kind: str) -> tuple[tuple[str, str], ...] | None:
     pairs = _pairs(name, value)
     for variable, reference in pairs or ():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable) or variable.startswith("TURBOLIFT"):
+        if not _is_whole(r"[A-Za-z_][A-Za-z0-9_]*", variable) or variable.startswith("TURBOLIFT"):
             raise ConfigurationError(
                 f"K8s({name}=...): {variable!r} cannot be the name of an environment variable"
             )
-        if not re.fullmatch(rf"{_OBJECT}/[-._a-zA-Z0-9]+", reference):
+        if not _is_whole(rf"{_OBJECT}/[-._a-zA-Z0-9]+", reference):
             raise ConfigurationError(
                 f"K8s({name}=...): {variable}={reference!r}: write NAME/KEY of a {kind}, as 'database/password'"
             )
@@ -261,13 +254,13 @@ def _names(name: str, value: object) -> tuple[str, ...] | None:
         return None
     names = (value,) if isinstance(value, str) else tuple(value)  # type: ignore[arg-type]
     for one in names:
-        if not isinstance(one, str) or not re.fullmatch(_OBJECT, one):
+        if not isinstance(one, str) or not _is_whole(_OBJECT, one):
             raise ConfigurationError(f"K8s({name}=...): {one!r} is no name of an object")
     return names or None
 
 
 def _registry(value: object) -> str | None:
-    if value is None or (isinstance(value, str) and re.fullmatch(_REGISTRY, value)):
+    if value is None or (isinstance(value, str) and _is_whole(_REGISTRY, value)):
         return value
     raise ConfigurationError(
         f"K8s(registry={value!r}): write HOST/PREFIX that images are pushed below, as 'registry.example/team'"
@@ -282,7 +275,7 @@ def _resources(value: object) -> tuple[tuple[str, str], ...] | None:
                 f"K8s(resources=...): {name!r} is no extended resource as 'nvidia.com/gpu'; cpu and memory are "
                 "options of the tag"
             )
-        if isinstance(amount, bool) or not re.fullmatch(r"[1-9][0-9]*", str(amount)):
+        if isinstance(amount, bool) or not _is_whole(r"[1-9][0-9]*", str(amount)):
             raise ConfigurationError(f"K8s(resources=...): {name}={amount!r}: it must be a whole number")
     return None if pairs is None else tuple((name, str(amount)) for name, amount in pairs)
 

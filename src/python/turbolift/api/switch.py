@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, Final, cast
 
+from turbolift.api.lean import TYPE_CHECKING, cast
 from turbolift.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
 
 VARIABLE: Final = "TURBOLIFT"
 

@@ -5,21 +5,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Mapping
 from types import FunctionType
-from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from turbolift.api.function import (
     AsyncDistributedFunction,
     DistributedFunction,
     SyncDistributedFunction,
 )
-from turbolift.api.options import MAX_PAYLOAD, Compress, Options, Workers
-from turbolift.api.platforms import Platform
+from turbolift.api.lean import TYPE_CHECKING, overload
+from turbolift.api.options import MAX_PAYLOAD, Options
 from turbolift.errors import ConfigurationError, TaggingError
 
-P = ParamSpec("P")
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from typing import Any, NoReturn
+
+    from turbolift.api.kinds import Compress, Platform, Workers
+    from turbolift.api.lean import P, R
 
 # Flags of code objects (the inspect module has names for them, but costs more to import than all of this).
 _GENERATOR = 0x20

@@ -8,6 +8,7 @@ from turbolift.shim import early
 
 if __name__ == "__main__":
     early.install()
+    early.collect_rarely()
     from turbolift.shim.cli import main
 
     sys.exit(main(sys.argv[1:]))

@@ -4,24 +4,20 @@
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
-import gc
 import logging
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from turbolift.errors import UnsupportedTypeError
 from turbolift.shim import early, log
-from turbolift.shim.describe import describe, write
+from turbolift.shim.arguments import Arguments, parse
 from turbolift.shim.listen import Listener, ListenError, listen_tcp, listen_unix
 from turbolift.shim.load import LoadError, Served, load, warm_up
 from turbolift.shim.waiting import WaitingRoom
-from turbolift.wire.tls import CredentialsError
 
 if TYPE_CHECKING:
     from turbolift.shim.tls import ServerTls
@@ -39,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     grace time; 71: the address cannot be listened on; 72: the
     certificates cannot be used; 78: the module or the function cannot be loaded.
     """
-    options = _parse(argv)
+    options = parse(argv)
     log.setup(options.log_level)
     if options.describe is not None:
         early.restore()
@@ -47,17 +43,14 @@ def main(argv: Sequence[str]) -> int:
     try:
         secured = None
         if options.tls:
-            from turbolift.shim.tls import ServerTls
-
-            secured = ServerTls(options.tls)
+            secured = _secured(options.tls)
+            if secured is None:
+                return CANNOT_SECURE
         listener = listen_unix(options.uds) if options.uds else listen_tcp(options.host, options.port)
         if secured is not None:
             listener.endpoint = listener.endpoint.replace("http://", "https://", 1)
         # Whoever asks for health has no certificate: that, and nothing else, is answered on a port of its own.
         probes = None if options.probe_port is None else listen_tcp(options.host, options.probe_port)
-    except CredentialsError as error:
-        print(f"turbolift: {error}", file=sys.stderr)
-        return CANNOT_SECURE
     except ListenError as error:
         print(f"turbolift: {error}", file=sys.stderr)
         return CANNOT_LISTEN
@@ -68,46 +61,15 @@ def main(argv: Sequence[str]) -> int:
         listener.remove()
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m turbolift.shim", description="Serve a tagged function over HTTP, or describe it."
-    )
-    parser.add_argument(
-        "--function", required=True, metavar="MODULE:QUALNAME", help="the identity of the function"
-    )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--uds", metavar="PATH", help="listen on this unix socket")
-    where.add_argument(
-        "--port", type=int, default=8080, metavar="N", help="listen on this TCP port (8080; 0: a free one)"
-    )
-    parser.add_argument("--host", default="0.0.0.0", help="listen on this address (0.0.0.0)")
-    parser.add_argument(
-        "--describe", type=Path, metavar="FILE", help="write what the function is to FILE, and end"
-    )
-    parser.add_argument(
-        "--grace",
-        type=float,
-        default=os.environ.get("TURBOLIFT_GRACE", "30"),
-        metavar="SECONDS",
-        help="time that running calls get after SIGTERM ($TURBOLIFT_GRACE, else 30)",
-    )
-    parser.add_argument(
-        "--tls",
-        default=os.environ.get("TURBOLIFT_TLS", ""),
-        metavar="DIR",
-        help="serve HTTPS with tls.crt and tls.key of this folder, to callers with a certificate that its ca.crt "
-        "signed; replaced files are read again ($TURBOLIFT_TLS)",
-    )
-    parser.add_argument(
-        "--probe-port",
-        type=int,
-        default=os.environ.get("TURBOLIFT_PROBE_PORT"),
-        metavar="N",
-        help="answer /healthz, /readyz and /metrics, and nothing else, by plain HTTP on this port "
-        "($TURBOLIFT_PROBE_PORT)",
-    )
-    parser.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    return parser.parse_args(argv)
+def _secured(folder: str) -> ServerTls | None:
+    from turbolift.shim.tls import ServerTls
+    from turbolift.wire.tls import CredentialsError
+
+    try:
+        return ServerTls(folder)
+    except CredentialsError as error:
+        print(f"turbolift: {error}", file=sys.stderr)
+        return None
 
 
 def _load(identity: str) -> Served | int:
@@ -127,21 +89,23 @@ def _located(error: UnsupportedTypeError) -> str:
     return text if not error.file or text.startswith(place) else f"{place}: {text}"
 
 
-def _describe(identity: str, path: Path) -> int:
+def _describe(identity: str, path: str) -> int:
+    from pathlib import Path
+
+    from turbolift.shim.describe import describe, write
+
     served = _load(identity)
     if isinstance(served, int):
         return served
     try:
-        write(describe(served), path)
+        write(describe(served), Path(path))
     except (LoadError, OSError) as error:
         print(error, file=sys.stderr)
         return CANNOT_LOAD
     return 0
 
 
-def _serve(
-    options: argparse.Namespace, listener: Listener, probes: Listener | None, secured: ServerTls | None
-) -> int:
+def _serve(options: Arguments, listener: Listener, probes: Listener | None, secured: ServerTls | None) -> int:
     # It answers by plain HTTP: where calls come over TLS, those that come early wait in the socket's queue.
     early_socket = probes.socket if probes is not None else None if secured is not None else listener.socket
     waiting = WaitingRoom(early_socket)
@@ -167,11 +131,12 @@ def _serve(
         faulthandler.enable()  # a crash in native code leaves its stack in the log, in worker processes too
     zygote = None
     if tag.workers == "processes":
+        import turbolift.wire.failure  # noqa: F401 - loaded once, for all workers
         from turbolift.shim.workerproc import start_zygote
 
         # A fork wants one thread. Meanwhile, connections wait in the socket's queue.
         waiting.close()
-        zygote = start_zygote(servant, lambda: _close(listener, probes))
+        zygote = start_zygote(servant, tag.concurrency, lambda: _close(listener, probes))
         waiting = WaitingRoom(early_socket)
     version = os.environ.get("TURBOLIFT_VERSION", "")
     gate = Gate(tag.concurrency, tag.queue)
@@ -190,7 +155,7 @@ def _serve(
         if zygote is not None:
             from turbolift.shim.processes import ProcessRunner
 
-            processes = ProcessRunner(*zygote, tag.concurrency, metrics, served.identity)
+            processes = ProcessRunner(*zygote, gate, metrics, served.identity)
             runner = processes
         elif tag.workers == "threads":
             runner = ThreadRunner(servant, tag.concurrency)
@@ -205,8 +170,7 @@ def _serve(
         waiting.close()
         return await server.run()
 
-    gc.collect()
-    gc.freeze()  # modules and classes live as long as the process: the collector need not look at them again
+    early.started()
     status = _run_loop(run(), served.identity)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -19,7 +19,7 @@ from turbolift.contract import Payload, is_heavy
 from turbolift.errors import DecodeError, EncodeError
 from turbolift.shim.load import Served
 from turbolift.shim.purity import pure_call
-from turbolift.wire import JSON, PROBLEM, Problem, decode_body, encode_body, encode_exception
+from turbolift.wire import JSON, PROBLEM, Problem, decode_body, encode_body
 from turbolift.wire.aside import LARGE, aside
 from turbolift.wire.frames import Buffer, Frames
 
@@ -146,6 +146,8 @@ class Servant:
             return problem_answer(Problem("invalid-arguments", str(error), {"path": error.path}))
 
     def _raised(self, error: BaseException) -> Answer:
+        from turbolift.wire.failure import encode_exception  # the server loads it when it has started
+
         node = encode_exception(error)
         said = f"{self.identity} raised {node['type'].partition(':')[2]}"
         return problem_answer(Problem("raised", said, {"exception": node, "pod": POD}))

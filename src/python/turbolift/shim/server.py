@@ -18,7 +18,6 @@ from turbolift.shim.lane import Lane
 from turbolift.shim.listen import BACKLOG, Listener
 from turbolift.shim.log import log
 from turbolift.wire.choice import lane_is_on
-from turbolift.wire.tls import HANDSHAKE_TIME, SHUTDOWN_TIME
 
 if TYPE_CHECKING:
     from turbolift.shim.tls import ServerTls
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 IDLE = 120.0
 """Seconds that an idle connection is kept: longer than turbolift's clients (30) and common proxies (60) keep
 theirs, so that they close first and never send into a closing connection."""
+
+SETTLED = 0.5
+"""Seconds after which a start is over, and what few calls need is loaded."""
 
 LINGER = 0.5
 """Seconds after a stop signal during which open connections get an answer: 503 and ``Connection: close``."""
@@ -90,6 +92,8 @@ class Server:
             version=self._version,
             **where,
         )
+        # Calls that fail need it: loaded now, it costs neither the start nor one of these.
+        loop.call_later(SETTLED, import_module, "turbolift.wire.failure")
         await self._stop.wait()
         gate = self._dispatcher.gate
         log(logging.INFO, "draining", function=identity, running=gate.running, queued=gate.queued)
@@ -121,6 +125,8 @@ class Server:
         """Return what makes a listening socket speak TLS."""
         if self._secured is None:
             return {}
+        from turbolift.wire.tls import HANDSHAKE_TIME, SHUTDOWN_TIME
+
         times = {"ssl_handshake_timeout": HANDSHAKE_TIME, "ssl_shutdown_timeout": SHUTDOWN_TIME}
         return {"ssl": self._secured.context, **times}
 

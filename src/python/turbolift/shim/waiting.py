@@ -17,6 +17,9 @@ from contextlib import suppress
 from turbolift.wire.headers import PREFIX
 from turbolift.wire.problem import Problem
 
+QUIET = 0.25
+"""Seconds in which nothing is answered yet: a start that takes no longer answers for itself, and has the processor for itself."""
+
 _HEAD_LIMIT = 16 * 1024
 _PATIENCE = 5.0
 
@@ -45,6 +48,8 @@ class WaitingRoom:
         assert self._listening is not None
         with selectors.DefaultSelector() as selector, self._wake:
             selector.register(self._wake, selectors.EVENT_READ)
+            if selector.select(QUIET):
+                return
             selector.register(self._listening, selectors.EVENT_READ)
             while True:
                 ready = [key.fileobj for key, _ in selector.select()]

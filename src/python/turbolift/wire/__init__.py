@@ -7,8 +7,11 @@ No I/O here: bytes and mappings in, bytes and mappings out. A request is ``POST
 status 200, or an RFC 9457 problem document.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from turbolift.wire.context import current_deadline, current_trace, deadline_at, trace_of
-from turbolift.wire.failure import encode_exception
 from turbolift.wire.frames import FRAMES, JSON, PROBLEM, decode_body, encode_body
 from turbolift.wire.headers import (
     ATTEMPT,
@@ -23,7 +26,10 @@ from turbolift.wire.headers import (
     write_deadline,
 )
 from turbolift.wire.problem import Problem, problem_to_exception
-from turbolift.wire.rebuild import rebuild_exception
+
+if TYPE_CHECKING:
+    from turbolift.wire.failure import encode_exception
+    from turbolift.wire.rebuild import rebuild_exception
 
 __all__ = [
     "ATTEMPT",
@@ -50,3 +56,16 @@ __all__ = [
     "trace_of",
     "write_deadline",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # A process starts without them: they are for calls that fail.
+    if name == "encode_exception":
+        from turbolift.wire.failure import encode_exception
+
+        return encode_exception
+    if name == "rebuild_exception":
+        from turbolift.wire.rebuild import rebuild_exception
+
+        return rebuild_exception
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,6 @@ from turbolift.errors import (
     WireError,
     WorkerDied,
 )
-from turbolift.wire.rebuild import rebuild_exception
 
 TYPE_PREFIX = "urn:turbolift:problem:"
 
@@ -96,6 +95,8 @@ def problem_to_exception(
     message = f"{function} at {endpoint}: {said}"
     match kind:
         case "raised":
+            from turbolift.wire.rebuild import rebuild_exception  # what no failed call needs is not loaded
+
             return rebuild_exception(document.get("exception"), **where, pod=_text(document, "pod"))
         case "not-found":
             return FunctionNotFound(message, **where)
