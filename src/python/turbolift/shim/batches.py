@@ -127,7 +127,7 @@ class Batches:
                 if not ended:
                     return None
                 break
-            record = _ended(answer)
+            record = (200, JSON, answer) if isinstance(answer, bytes) else _ended(answer)
             size += len(record[2])
             ended.append(record)
             now = clock()

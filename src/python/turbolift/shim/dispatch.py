@@ -11,7 +11,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import cast
+from sys import modules
+from typing import TypeVar, cast
 
 from turbolift.shim.batches import Batches
 from turbolift.shim.codings import is_coded, packed, unpacked
@@ -24,13 +25,14 @@ from turbolift.shim.metrics import Metrics
 from turbolift.shim.notes import Notes
 from turbolift.shim.posted import Posted, Posting
 from turbolift.shim.pressure import IDLE, JOINED_TIME, LAG, MARGIN, Pressure, switches
-from turbolift.shim.refusals import late, not_ours
+from turbolift.shim.refusals import late, not_ours, overloaded, too_large, too_late
 from turbolift.shim.runners import Runner
 from turbolift.shim.servant import USUAL, Answer, Received, problem_answer
 from turbolift.wire import (
     CONTRACT,
     DEADLINE,
     IDEMPOTENCY_KEY,
+    JSON,
     TRACEPARENT,
     VERSION,
     Problem,
@@ -42,6 +44,8 @@ from turbolift.wire.batch import BATCH
 from turbolift.wire.context import begin_serving, end_serving, serving
 from turbolift.wire.frames import Frames
 
+T = TypeVar("T")
+
 
 def _served(
     run: Callable[[str, Received], Answer],
@@ -52,6 +56,20 @@ def _served(
 ) -> Answer:
     serving(deadline, traceparent)
     return run(content_type, body)
+
+
+def _no_quick(body: bytes) -> bytes | Answer:
+    raise NotImplementedError
+
+
+def _served_quick(
+    quick: Callable[[bytes], bytes | Answer],
+    body: bytes,
+    deadline: float | None,
+    traceparent: str | bytes | None,
+) -> bytes | Answer:
+    serving(deadline, traceparent)
+    return quick(body)
 
 
 class Dispatcher:
@@ -73,6 +91,7 @@ class Dispatcher:
         self.usual: Mapping[str, str] = {**USUAL, **self._headers}
         """The headers of a result without raw parts: always this very mapping."""
         self._inline = getattr(runner, "inline", None)
+        self._quick: Callable[[bytes], bytes | Answer] = getattr(runner, "quick", _no_quick)
         self._posting = cast("Posting", runner) if hasattr(runner, "post") else None
         self._digest = served.contract.digest
         # What is not idempotent is never sent again once it may have run: there is nothing to remember.
@@ -128,13 +147,12 @@ class Dispatcher:
             remaining = self.timeout if given is None else parse_deadline(given)
         except ValueError:
             return None
-        return self.inline(
-            headers.get("Content-Type", ""),
-            body,
-            remaining,
-            headers.get(TRACEPARENT),
-            key,
-        )
+        kind = headers.get("Content-Type", "")
+        return self.whole(self.inline(kind, body, remaining, headers.get(TRACEPARENT), key))
+
+    def whole(self, answer: T | bytes) -> T | Answer:
+        """Return `answer`, or the whole of one of which that is the text."""
+        return Answer(200, self.usual, [answer], "ok") if isinstance(answer, bytes) else answer
 
     def inline(
         self,
@@ -143,14 +161,15 @@ class Dispatcher:
         remaining: float | None,
         trace: str | bytes | None,
         key: str | bytes | None,
-    ) -> Answer | None:
+    ) -> bytes | Answer | None:
         """Answer a call whose contract is ours and whose deadline is `remaining` seconds from now, if it needs no
-        waiting; None where it does. It was not sent before.
+        waiting; None where it does. It was not sent before. Of a result of the usual form, the text alone is returned.
         """
         run = self._inline
         if run is None or not self.gate.is_open() or LOGGER.isEnabledFor(logging.DEBUG):
             return None
-        if tracing.tracer() is not None:
+        # The first look of tracing.tracer(), without a call of it.
+        if "opentelemetry.trace" in modules and tracing.tracer() is not None:
             return None
         started = time.monotonic()
         if started - self._ended > IDLE and self._switches != switches(self._switches):
@@ -162,18 +181,26 @@ class Dispatcher:
             if lain + self.metrics.mean_seconds() > MARGIN * remaining:
                 self._ended = started
                 self._switches = switches(0)
-                answer = self._overloaded(
-                    f"calls have waited {lain:.3f} s to be read", max(round(lain / 2, 3), 0.05)
-                )
-                self.ended(answer.outcome, 0.0, trace, key)
-                return self.completed(answer)
+                said = f"calls have waited {lain:.3f} s to be read"
+                refusal = overloaded(said, max(round(lain / 2, 3), 0.05))
+                self.ended(refusal.outcome, 0.0, trace, key)
+                return self.completed(refusal)
         deadline = None if remaining is None else started + remaining
         # As in a task, what the function does to the context is gone after it.
-        answer = contextvars.copy_context().run(_served, run, content_type, body, deadline, trace)
+        context = contextvars.copy_context()
+        answer: bytes | Answer
+        if content_type == JSON and isinstance(body, bytes):
+            answer = context.run(_served_quick, self._quick, body, deadline, trace)
+        else:
+            answer = context.run(_served, run, content_type, body, deadline, trace)
         self._ended = ended = time.monotonic()
         self._switches = switches(0) if lags else -1
         if self._memory is not None and key is not None:
-            self._memory.keep(key if type(key) is bytes else _bytes(key), body, answer, ended)
+            kept = Answer(200, USUAL, [answer], "ok") if isinstance(answer, bytes) else answer
+            self._memory.keep(key if type(key) is bytes else _bytes(key), body, kept, ended)
+        if isinstance(answer, bytes):
+            self.metrics.observe_ok(ended - started)
+            return answer
         self.ended(answer.outcome, ended - started, trace, key)
         return self.completed(answer)
 
@@ -259,13 +286,7 @@ class Dispatcher:
     def too_large(self, size: int | None) -> Answer:
         """Return the answer to a body over the limit (`size` in bytes, None where it is not known)."""
         self.metrics.observe("payload-too-large", 0.0)
-        said = f"{size} bytes" if size is not None else "the request"
-        problem = Problem(
-            "payload-too-large",
-            f"{said} is more than this function takes, {self.max_payload} bytes (option max_payload)",
-            {"size": size, "limit": self.max_payload},
-        )
-        return problem_answer(problem, {**self._headers, "Connection": "close"})
+        return self.completed(too_large(size, self.max_payload))
 
     async def _admit(
         self, identity: str, headers: Mapping[str, str], body: Received, started: float
@@ -350,14 +371,15 @@ class Dispatcher:
         gate = self.gate
         left = None if deadline is None else deadline - time.monotonic()
         if not gate.draining and self._pressure.is_hopeless(left):
-            return self._too_late(left)
+            return too_late(self.gate, self._pressure, left)
         try:
             gate.admit()
         except DrainingError:
             problem = Problem("draining", "this replica is shutting down", {"retry_after": 0})
             return problem_answer(problem, {"Retry-After": "0", "Connection": "close"})
         except FullError:
-            return self._overloaded(f"{gate.concurrency} calls run and {gate.queue} wait")
+            said = f"{gate.concurrency} calls run and {gate.queue} wait"
+            return overloaded(said, self._pressure.retry_after())
         tokens = begin_serving(deadline, headers.get(TRACEPARENT), tracing.served_trace())
         try:
             if deadline is None:
@@ -402,20 +424,6 @@ class Dispatcher:
             return None if left is None else started + left
         return started + self.timeout if self.timeout is not None else None
 
-    def _overloaded(self, why: str, after: float | None = None) -> Answer:
-        if after is None:
-            after = self._pressure.retry_after()
-        problem = Problem("overloaded", why, {"retry_after": after})
-        return problem_answer(problem, {"Retry-After": str(max(1, round(after)))})
-
-    def _too_late(self, left: float | None) -> Answer:
-        """Refuse a call that would be late."""
-        gate = self.gate
-        return self._overloaded(
-            f"{gate.running} calls run and {gate.queued} wait, which takes about {self._pressure.expected():.3f} s: too long for a "
-            f"call with {left or 0.0:.3f} s left"
-        )
-
     def freed(self, began: float, now: float | None = None) -> None:
         """Free the slot of a call that began then, now that it is `now` (``time.monotonic`` seconds)."""
         self._pressure.learn((time.monotonic() if now is None else now) - began)
@@ -430,7 +438,7 @@ class Dispatcher:
         left = None if deadline is None else deadline - began
         if self._pressure.gives_way(left):
             self.gate.exit()
-            return self._too_late(left)
+            return too_late(self.gate, self._pressure, left)
         if run is not None:
             run.stays = not self.runner.stops
         content_type = headers.get("Content-Type", "")

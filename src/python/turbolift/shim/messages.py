@@ -110,14 +110,14 @@ class Requests:
         return body.whole()
 
 
-def send_answer(channel: socket.socket, answer: Answer, seconds: float) -> None:
-    """Send the answer to a call that took `seconds`: at once, not with the next one, for the worker may be killed in the midst
-    of that. Raises OSError.
+def send_answer(channel: socket.socket, answer: bytes | Answer, seconds: float) -> None:
+    """Send the answer to a call that took `seconds`, or the text of its result: at once, not with the next one, for the worker may
+    be killed in the midst of that. Raises OSError.
     """
-    body: Sequence[Buffer] = answer.body
-    if answer.headers is USUAL and len(body) == 1 and type(body[0]) is bytes and len(body[0]) <= JOINED:
-        channel.sendall(ANSWER.pack(0, len(body[0]), seconds) + body[0])
+    if isinstance(answer, bytes):
+        channel.sendall(ANSWER.pack(0, len(answer), seconds) + answer)
         return
+    body: Sequence[Buffer] = answer.body
     head = b""
     if answer.headers is not USUAL or answer.status != 200 or answer.outcome != "ok":
         head = json.dumps([answer.status, dict(answer.headers), answer.outcome]).encode()

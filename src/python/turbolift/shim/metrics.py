@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from turbolift.wire.times import Times
+from turbolift.wire.times import BUCKETS, Times
 
 if TYPE_CHECKING:
     from turbolift.shim.gate import Gate
@@ -21,8 +22,9 @@ class Metrics:
         self._function = function
         self._gate = gate
         self._info = {"function": function, "version": version, "contract": contract}
-        self._outcomes: dict[str, int] = {}
+        self._outcomes: dict[str, int] = {"ok": 0}
         self._times = Times()
+        self._counts = self._times.counts
         self.count = 0
         self._recent = 0.0
         self.workers_replaced = 0
@@ -35,6 +37,14 @@ class Metrics:
         if outcome in ("ok", "raised", "deadline"):
             self._times.add(seconds)
             self._recent += (seconds - self._recent) * 0.1
+
+    def observe_ok(self, seconds: float) -> None:
+        """Count one call that ended as ``ok``: as ``observe``, in fewer steps, for this is part of each call on the loop."""
+        self.count += 1
+        self._outcomes["ok"] += 1
+        self._counts[bisect_left(BUCKETS, seconds)] += 1
+        self._times.total += seconds
+        self._recent += (seconds - self._recent) * 0.1
 
     def mean_seconds(self) -> float:
         """Return the recent mean of how long a call takes, its waiting included."""

@@ -33,7 +33,7 @@ DEPTH = 32
 AHEAD_TIME = 0.002
 """Seconds of work that a worker may have."""
 
-FILL_TIME = 0.0002
+FILL_TIME = 0.0001
 """Seconds of work that a worker is given before another one is woken for more: to be woken takes about as long."""
 
 SLOW = 0.01

@@ -49,6 +49,8 @@ class LoopRunner:
         self._is_async = is_async
         self.inline = None if is_async else servant.run
         """Runs a call from its body to its answer without waiting for anything, where that is possible."""
+        self.quick = servant.quick
+        """The same for a JSON body; a result of the usual form comes as its text."""
 
     async def start(self) -> None:
         """Nothing to prepare."""

@@ -59,6 +59,9 @@ USUAL: Mapping[str, str] = MappingProxyType({"Content-Type": JSON})
 _IN_PIECES: Mapping[str, str] = MappingProxyType({"Content-Type": JSON})
 """The same of a result in several pieces."""
 
+_SHORT = frozenset({int, float, str, bool, type(None)})
+"""Types of results that are sent in one piece."""
+
 Given = tuple[tuple[Any, ...], dict[str, Any]]
 """Arguments, by position and by name."""
 
@@ -85,6 +88,21 @@ class Servant:
         """Run a plain function here, on this thread."""
         given = self.arguments(content_type, body)
         return given if isinstance(given, Answer) else self.run_given(*given)
+
+    def quick(self, body: bytes) -> bytes | Answer:
+        """Run it with the arguments in a JSON body: the same as ``run``, in fewer steps, but that a result which is of the usual form
+        is returned as its text alone.
+        """
+        kwargs = self._quick.arguments(body) if not self.pure else None
+        if kwargs is None:
+            return self.run(JSON, body)
+        try:
+            result = self.fn(**kwargs)
+        except BaseException as error:
+            return self._raised(error)
+        if type(result) not in _SHORT:
+            return self._result(result)
+        return self._quick.returned(result) or self._result(result)
 
     def run_given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Answer:
         """Run it with these arguments."""

@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 from turbolift.shim.board import Board
 from turbolift.shim.messages import Request, Requests, send_answer, send_skipped
 from turbolift.shim.servant import Answer, Servant
-from turbolift.wire import deadline_at, new_traceparent
+from turbolift.wire import JSON, deadline_at, new_traceparent
 from turbolift.wire.context import serving
 from turbolift.wire.tracing import tracer, worker_trace
 
@@ -181,12 +181,14 @@ def _serve(servant: Servant, channel: socket.socket, board: Board, place: int) -
         del answer
 
 
-def _run(servant: Servant, request: Request) -> Answer:
-    trace = request.trace
+def _run(servant: Servant, request: Request) -> bytes | Answer:
+    trace, body = request.trace, request.body
     if request.is_callers:
-        if tracer() is None:
+        if "opentelemetry.trace" not in sys.modules or tracer() is None:
             serving(request.deadline, trace)
-            return servant.run(request.content_type, request.body)
+            if request.content_type == JSON and type(body) is bytes:
+                return servant.quick(body)
+            return servant.run(request.content_type, body)
         trace = new_traceparent(trace)
     with deadline_at(request.deadline), worker_trace(trace):
-        return servant.run(request.content_type, request.body)
+        return servant.run(request.content_type, body)

@@ -44,7 +44,7 @@ def usual_calls(
     Returns where the next request starts, what to write, and an answer that is not of the usual form, to be sent after that.
     """
     dispatcher = lane.dispatcher
-    inline, usual, most = dispatcher.inline, lane.heads.usual, dispatcher.max_payload
+    inline, whole, most = dispatcher.inline, lane.heads.whole, dispatcher.max_payload
     at, size, unsent = 0, len(data), 0
     answers: list[bytes] = []
     while at < size and len(answers) < IN_A_ROW:
@@ -56,9 +56,9 @@ def usual_calls(
         if answer is None:
             break
         at = end
-        text = usual(answer) if not lane.closing else None
+        text = whole(answer) if isinstance(answer, bytes) and not lane.closing else None
         if text is None or dispatcher.gate.draining:
-            return at, answers, answer
+            return at, answers, dispatcher.whole(answer)
         answers.append(text)
         unsent += len(text)
         if unsent > JOINED or dispatcher.took_long(read):

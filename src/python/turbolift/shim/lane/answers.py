@@ -73,7 +73,10 @@ class Heads:
         """
         if answer.headers is not self._usual:
             return None
-        body = cast("bytes", answer.body[0])
+        return self.whole(cast("bytes", answer.body[0]))
+
+    def whole(self, body: bytes) -> bytes | None:
+        """Return the whole of the usual answer with this body, if it is of a size that is sent in one piece."""
         size = len(body)
         if size > JOINED:
             return None
