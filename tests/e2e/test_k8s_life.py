@@ -346,7 +346,7 @@ def test_manifests_are_taken_by_the_server_as_they_are(
         for name in kustomization["resources"]
         for document in yaml.safe_load_all((folder / name).read_text())
     ]
-    assert len(documents) == 7
+    assert len(documents) == 8
     for document in documents:
         assert (
             namespace.cluster.apply(document, dry_run=True)["metadata"]["name"]

@@ -49,24 +49,33 @@ class Last(bytes):
 
 
 class Scripted:
-    """A unix socket server: each request gets the next step of the script, the last one again and again.
+    """A server at a unix socket or (host, port): each request gets the next step of the script, the last one again and again.
 
     A step is the bytes to answer, or None to close the connection without a word. Attributes: ``requests`` (heads and
     bodies), ``connections``.
     """
 
-    def __init__(self, path: Path, steps: list[bytes | None]) -> None:
+    def __init__(self, where: Path | tuple[str, int], steps: list[bytes | None]) -> None:
         self.steps = steps
         self.requests: list[tuple[bytes, bytes]] = []
         self.connections = 0
-        self.endpoint = f"unix://{path}"
         self._lock = threading.Lock()
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(path))
+        if isinstance(where, Path):
+            self.endpoint = f"unix://{where}"
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.bind(str(where))
+        else:
+            self._socket = socket.socket()
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._socket.bind(where)
+            self.port = self._socket.getsockname()[1]
+            self.endpoint = f"http://{where[0]}:{self.port}"
         self._socket.listen(100)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # a thread that accepts keeps it open
         self._socket.close()
 
     def _accept(self) -> None:
@@ -119,8 +128,8 @@ def scripted(folder: Path) -> Iterator[Callable[..., Scripted]]:
     """Return a function that starts a scripted server."""
     made: list[Scripted] = []
 
-    def start(*steps: bytes | None) -> Scripted:
-        made.append(Scripted(folder / f"s{len(made)}", list(steps)))
+    def start(*steps: bytes | None, at: tuple[str, int] | None = None) -> Scripted:
+        made.append(Scripted(at or folder / f"s{len(made)}", list(steps)))
         return made[-1]
 
     yield start

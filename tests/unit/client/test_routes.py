@@ -47,7 +47,8 @@ values = st.sampled_from(
         "a:b:c", "ü:ß", "0" * 64, "0" * 63, "0" * 64 + "\n", "G" * 64, "sha256:" + "1" * 64, "sha256:" + "1" * 65,
         "unix:///x", "unix://x", "unix:///", "unix:///a\nb", "http://h:1", "https://h", "http://h/p", "http://",
         "ftp://h", "http://h\n", "https://h:1", "https://[::1]:1", "h.svc", [], {}, [1], {"m:f": ROUTE}, ROUTE,
-        ["unix:///x"], ["http://h", "x"],
+        ["unix:///x"], ["http://h", "x"], ["http://h:1#each"], ["https://h#each", "http://h"], ["unix:///x#each", "unix:///y"],
+        ["http://h\n#each", "http://h"], ["http://h#each\n", "http://h"],
     ]
 )  # fmt: skip
 

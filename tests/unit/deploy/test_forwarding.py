@@ -112,3 +112,17 @@ def test_a_caller_finds_whom_to_trust_and_who_it_is_beside_the_table(tmp_path: P
         assert (ways.path.parent / "tls" / "tls.crt").read_text("utf-8") == version
     ways.path.unlink()
     live.close()
+
+
+def test_the_pods_of_a_cluster_are_no_endpoints_here(tmp_path: Path) -> None:
+    ways = Ways(tmp_path / "routes.json")
+    live = LiveTable(ways.path, ways.way)
+    given = table(1, scheme="https", f="a")
+    given["routes"]["f"] |= {"replicas": ["https://f-a-each.svc:8080#each"], "server_name": "f-a.svc"}
+    live.update(given)
+    route = json.loads(ways.path.read_text("utf-8"))["routes"]["f"]
+    assert "replicas" not in route
+    assert (route["endpoint"], route["server_name"]) == ("unix:///run/f-a", "f.svc")
+    assert "replicas" in given["routes"]["f"]
+    ways.path.unlink()
+    live.close()

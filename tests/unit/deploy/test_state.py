@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,21 @@ def test_switch_writes_a_table_that_callers_accept(state: State) -> None:
     }
     assert state.current() == generation
     assert state.routes.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_name_for_each_replica_is_routed_and_remembered(state: State) -> None:
+    state.folder.mkdir()
+    plain = serving("m:f")
+    instance = replace(plain.instance, endpoint="https://f.svc:8080", each="https://f-each.svc:8080")
+    generation = state.switch(Generation(), {"m:f": replace(plain, instance=instance), "m:g": serving("m:g")})
+    routes = spec.load("route-table", state.routes)["routes"]
+    assert routes["m:f"]["replicas"] == ["https://f-each.svc:8080#each"]
+    assert routes["m:f"]["server_name"] == "f.svc"
+    assert "replicas" not in routes["m:g"]
+    assert state.current() == generation
+    # Of an instance without one nothing is written that a deployer from before there were such names refuses.
+    kept = json.loads((state.folder / "generations" / "000001.json").read_text("utf-8"))
+    assert "each" not in kept["serving"]["m:g"]["instance"]
 
 
 def test_restart_is_no_rollout(state: State) -> None:

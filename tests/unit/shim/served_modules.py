@@ -245,6 +245,29 @@ async def asynchronous(path: str, seconds: float = 0.0, fails: bool = False) -> 
     return path
 """
 
+AHEAD = """
+import os
+import time
+
+from turbolift import Local, on
+
+@on(Local(), workers="processes", concurrency=2, timeout=60.0)
+def act(what: str, path: str = "", at: int = 0) -> str:
+    if what == "warm":
+        return ""
+    # One write: lines of several workers do not mix.
+    line = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(line, f"{at}\\n".encode())
+    os.close(line)
+    if what == "exit":
+        os._exit(3)
+    while what == "hold" and not os.path.exists(path + ".go"):
+        time.sleep(0.005)
+    if what == "fail":
+        raise KeyError(at)
+    return "x" * int(what) if what.isdigit() else str(at)
+"""
+
 LARGE = """
 import os
 
@@ -299,6 +322,7 @@ MODULES = {
     "served": FUNCTIONS,
     "served_large": LARGE,
     "served_again": AGAIN,
+    "served_ahead": AHEAD,
     "hidden_module": "class Hidden(Exception):\n    pass\n",
     "served_broken": "import turbolift\n\nprint('before')\n1 / 0\n",
     "served_leaving": "raise SystemExit('no licence')\n",

@@ -40,7 +40,7 @@ def test_who_is_cancelled_by_others_is_not_late() -> None:
         await asyncio.sleep(0)
         task.cancel()
         assert await task == "cancelled"
-        assert not deadlines._watches
+        assert not deadlines._calls
 
     asyncio.run(main())
 

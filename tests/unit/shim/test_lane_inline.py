@@ -201,9 +201,13 @@ def test_at_once_does_what_dispatch_does(served: Any) -> None:
         # What must wait, or be refused, is left to dispatch.
         assert made.at_once({**usual, CONTRACT: "sha256:" + "0" * 64}, body) is None
         assert made.at_once({**usual, DEADLINE: "soon"}, body) is None
-        made.gate.running = made.gate.concurrency
+        for _ in range(made.gate.concurrency):
+            made.gate.take()
         assert made.at_once(usual, body) is None
-        made.gate.running = 0
+        for _ in range(made.gate.concurrency):
+            made.gate.exit()
+            made.gate.leave()
+        assert made.at_once(usual, body) is not None
         made.gate.drain()
         assert made.at_once(usual, body) is None
 

@@ -189,8 +189,8 @@ import os, signal, socket, sys
 from turbolift.shim.workerproc import start_zygote
 
 theirs = socket.socket(fileno=int(sys.argv[1]))
-_, control = start_zygote(None, lambda: None)
-socket.send_fds(control, [b"w"], [theirs.fileno()])
+_, control, _ = start_zygote(None, 1, lambda: None)
+socket.send_fds(control, [bytes(4)], [theirs.fileno()])
 started = control.recv(1 << 10, socket.MSG_PEEK)  # it stays unread
 print(started.decode(), end="", flush=True)
 os.kill(os.getpid(), signal.SIGKILL)

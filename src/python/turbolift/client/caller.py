@@ -120,7 +120,7 @@ class Caller:
             route = self.current().route(function)
             health = self.health
             if route.replicas:
-                route = health.choose(route)
+                route = health.choose(route, "", tally.in_flight)
             seconds = route.timeout if timeout is ... else timeout
             deadline = current_deadline()
             if seconds is not None:
@@ -230,7 +230,7 @@ class Caller:
         """
         route = self.current().route(function)
         if route.replicas:
-            return self.health.choose(route)
+            route = self.health.choose(route, "", self.tally(function).in_flight)
         if self.health.ailing and self.health.shut(route) is not None:
             raise ConnectError(f"{route.endpoint} is left out for now", endpoint=route.endpoint)
         return route

@@ -9,6 +9,7 @@ A6): counted as a retry against the budget, and a refusal does not win while the
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from turbolift.client.transport import BrokenError, InsecureError, NotSentError, Response
@@ -31,6 +32,7 @@ async def send_hedged(call: PendingCall, route: Route, delay: float) -> tuple[Re
             f"{call.function}: with_options(hedge={delay:g}) may run a call twice, and {call.endpoint} was deployed without "
             "idempotent=True: declare it in the tag and deploy again, or leave out hedge"
         )
+    began = time.monotonic()
     ways = {asyncio.ensure_future(call.send(route, call.resent)): route}
     first = next(iter(ways))
     try:
@@ -48,6 +50,9 @@ async def send_hedged(call: PendingCall, route: Route, delay: float) -> tuple[Re
             for one in done:
                 if not waiting or _answers(one):
                     tally.hedges_won += one is second and _answers(one)
+                    if one is second and first in waiting and other.endpoint != route.endpoint:
+                        # Again and again is too slow, or stands still: one that answers between is not.
+                        call.health.failed(route, began, "another endpoint answered first")
                     return one.result(), ways[one]
                 error = one.exception()
                 if isinstance(error, (NotSentError, BrokenError)) and not isinstance(error, InsecureError):

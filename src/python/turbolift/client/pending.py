@@ -69,6 +69,8 @@ class PendingCall:
     resent = 0
     # Whether a server has had it: what never left here is no load.
     reached = False
+    # Whether the last try went to one of the addresses of a name.
+    by_address = False
     # Seconds after which it is sent a second time beside the first.
     hedge: float | None = None
 
@@ -112,7 +114,7 @@ class PendingCall:
         while True:
             if known is None and self.health.ailing:
                 route = await self.open(route)
-            self.endpoint = route.endpoint
+            self.endpoint, self.by_address = route.endpoint, route.is_one_of_each
             if route.contract != self.contract.digest:
                 raise ContractMismatchError(
                     f"{self.function} at {self.endpoint} was deployed with another signature than the one "
@@ -132,7 +134,7 @@ class PendingCall:
                         response = await self.send(route, self.resent)
                     else:
                         response, route = await send_hedged(self, route, self.hedge)
-                        self.endpoint = route.endpoint
+                        self.endpoint, self.by_address = route.endpoint, route.is_one_of_each
                 elif isinstance(known, Exception):
                     raise known
                 else:
@@ -142,8 +144,7 @@ class PendingCall:
                     self.health.failed(route, began, "no answer by the deadline")
                 self.too_late(None)
             except NotSentError as error:
-                if not isinstance(error, InsecureError):
-                    self.health.failed(route, began, str(error))
+                self.health.unreached(route, began, error)
                 self.last = self.unreachable(error)
                 wait, window = 0.0, self.policy.refused
                 if isinstance(error, InsecureError) and error.reason != "handshake":
@@ -165,9 +166,15 @@ class PendingCall:
                     limit=error.limit,
                 ) from None
             else:
+                answer: _Value | _Again
+                strange = ""
                 if self.health.ailing or route.replicas:
-                    self.judge(route, began, response)
-                if len(response.body) < LARGE:
+                    strange = self.health.judge(route, began, response)
+                if strange and route.is_one_of_each and self.may_repeat(route):
+                    answer = _Again(
+                        self.maybe(f"{self.endpoint} gave no answer of turbolift's ({strange})"), 0.0
+                    )
+                elif len(response.body) < LARGE:
                     answer = self.read(response)
                 else:
                     answer = await self.read_aside(response)
@@ -234,7 +241,8 @@ class PendingCall:
         error = problem_to_exception(
             document, function=self.function, endpoint=self.endpoint, timeout=self.seconds
         )
-        if kind in NOT_RUN or kind == "worker-died":
+        # An address may be another server's by now: those of the name are asked again.
+        if kind in NOT_RUN or kind == "worker-died" or (kind == "not-found" and self.by_address):
             return _Again(error, getattr(error, "retry_after", None) or 0.0)
         raise error
 
@@ -251,7 +259,9 @@ class PendingCall:
         assert self.last is not None
         other = self.health.choose(route, route.endpoint) if route.replicas else route
         moved = self.moved(route)
-        if moved is None and (other.endpoint == route.endpoint or self.tries >= len(route.replicas)):
+        # Beside the addresses of a name there is the endpoint.
+        ways = len(route.replicas) + route.is_one_of_each
+        if moved is None and (other.endpoint == route.endpoint or self.tries >= ways):
             # 20 ms, 40 ms ... with full jitter above half; what the server asks for is the least.
             pause = min(self.policy.first * 2 ** (self.tries - 1), self.policy.longest)
             pause = max(pause * random.uniform(0.5, 1.0), retry_after * random.uniform(1.0, 1.25))
@@ -291,22 +301,6 @@ class PendingCall:
             if scope.expired():
                 self.too_late(None)
             raise
-
-    def judge(self, route: Route, began: float, response: Response) -> None:
-        """Note whether the endpoint is well: that a function raises, or a queue is full, says nothing against it; that a
-        proxy has nobody behind it does, and that it starts or ends, where there are others.
-        """
-        why = ""
-        if response.status in (502, 503, 504) and route.replicas:
-            body = response.body
-            if not response.headers.get("Content-Type", "").startswith(PROBLEM) or isinstance(body, Frames):
-                why = f"status {response.status}"
-            elif b":not-ready" in body or b":draining" in body:
-                why = "it is starting or shutting down"
-        if why:
-            self.health.failed(route, began, why)
-        else:
-            self.health.answered(route.endpoint)
 
     async def pay(self, window: float) -> None:
         """Take one resend out of the function's budget: at once, or when there is something in it again; raises the last
@@ -361,6 +355,8 @@ class PendingCall:
             return None
         if now.endpoint == route.endpoint or any(route.endpoint == endpoint for endpoint, _ in now.replicas):
             return None
+        if route.each is not None and now.each == route.each:
+            return None  # to the addresses of the same name
         return self.health.choose(now) if now.replicas else now
 
     def may_repeat(self, route: Route) -> bool:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, NoReturn, cast
 
+from turbolift.client.addresses import MARK, Each
 from turbolift.client.transport import Tls
 from turbolift.errors import ConfigurationError, DocumentError, NotRoutedError
 from turbolift.spec.state import deployment_dir, workspace_root
@@ -28,6 +29,7 @@ _VERSION = re.compile(r"^[0-9a-f]{64}$")
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
 _ENDPOINT = re.compile(r"^(unix:///.+|https?://[^/]+)$")
 _HTTPS = re.compile(r"^https://")
+_EACH = re.compile(r"^https?://.*#each$")
 _SERVER_NAME = re.compile(r"^[^\s/]+$")
 _TABLE_FIELDS = frozenset({"version", "deployment", "platform", "generation", "routes"})
 _ROUTE_FIELDS = frozenset(
@@ -39,7 +41,8 @@ class Route(NamedTuple):
     """One entry: where a function is served, under which contract, and how long a call may take (seconds).
 
     ``tls`` of an ``https://`` endpoint: whose certificate it must show, and where the caller's own are. ``replicas``: where
-    the same version is served at several endpoints, all of them, each with its ``tls``.
+    the same version is served at several endpoints, all of them, each with its ``tls``. ``each``: where there is a name that
+    stands for them; ``replicas`` are then what is known of it, at first the endpoint alone.
     """
 
     version: str
@@ -49,6 +52,17 @@ class Route(NamedTuple):
     idempotent: bool = False
     tls: Tls | None = None
     replicas: tuple[tuple[str, Tls | None], ...] = ()
+    each: Each | None = None
+
+    @property
+    def is_one_of_each(self) -> bool:
+        """Whether it leads to one of the addresses of a name."""
+        return self.each is not None and self.endpoint != self.each.endpoint
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it leads to an endpoint that has no other beside it."""
+        return len(self.replicas) < 2 if self.each is None else self.endpoint == self.each.endpoint
 
 
 class RouteTable(NamedTuple):
@@ -108,6 +122,7 @@ def _route(entry: Any, path: str, source: str, folder: str) -> Route:
         _broken(source, f"{path}.idempotent", f"must be true or false, not {idempotent!r}")
     endpoint = _endpoint(entry["endpoint"], f"{path}.endpoint", source)
     tls = _tls(endpoint, entry, path, source, folder)
+    replicas, each = _replicas((endpoint, tls), entry, path, source, folder)
     return Route(
         version=_matching(entry["version"], _VERSION, "64 hexadecimal digits", f"{path}.version", source),
         endpoint=endpoint,
@@ -115,7 +130,8 @@ def _route(entry: Any, path: str, source: str, folder: str) -> Route:
         timeout=None if timeout is None else float(timeout),
         idempotent=idempotent,
         tls=tls,
-        replicas=_replicas((endpoint, tls), entry, path, source, folder),
+        replicas=replicas,
+        each=each,
     )
 
 
@@ -125,8 +141,8 @@ def _endpoint(value: Any, path: str, source: str) -> str:
 
 def _replicas(
     first: tuple[str, Tls | None], entry: dict[str, Any], path: str, source: str, folder: str
-) -> tuple[tuple[str, Tls | None], ...]:
-    """Return all endpoints of a route, where it has more than one."""
+) -> tuple[tuple[tuple[str, Tls | None], ...], Each | None]:
+    """Return all endpoints of a route, where it has more than one, and the name that stands for them."""
     path = f"{path}.replicas"
     given = entry.get("replicas", [])
     if not isinstance(given, list):
@@ -135,8 +151,17 @@ def _replicas(
     for number, one in enumerate(given):
         endpoint = _endpoint(one, f"{path}[{number}]", source)
         named = entry if _HTTPS.search(endpoint) else {}
-        found.setdefault(endpoint, _tls(endpoint, named, path, source, folder))
-    return tuple(found.items()) if len(found) > 1 else ()
+        own = _tls(endpoint, named, path, source, folder)
+        if _EACH.search(endpoint):
+            if len(given) > 1:
+                _broken(
+                    source, path, f"{endpoint!r:.120} stands for all of them, and can have no other beside it"
+                )
+            # Behind it are the endpoint's own servers, with the same certificate.
+            own = None if own is None else first[1] or own
+            return (first,), Each(endpoint.removesuffix(MARK), own, *first)
+        found.setdefault(endpoint, own)
+    return (tuple(found.items()) if len(found) > 1 else ()), None
 
 
 def _tls(endpoint: str, entry: dict[str, Any], path: str, source: str, folder: str) -> Tls | None:

@@ -67,7 +67,9 @@ class LiveTable:
         routes = {}
         for key, route in wanted.items():
             way = self._open[key][1]
+            # The pods themselves cannot be reached from here.
             routes[key[0]] = {**route, "endpoint": way.endpoint}
+            routes[key[0]].pop("replicas", None)
             if way.tls is not None:
                 routes[key[0]]["server_name"] = way.tls.server_name
                 # One caller's certificate for all: callers look for it beside the table.

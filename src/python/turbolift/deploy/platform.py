@@ -20,7 +20,9 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
+from turbolift.client.addresses import MARK
 from turbolift.client.transport import Tls
 from turbolift.errors import DeployError
 from turbolift.image.layout import Layout
@@ -75,7 +77,7 @@ class App:
 @dataclass(frozen=True, slots=True)
 class Instance:
     """A release that was started: ``id`` is the platform's own name for it, ``endpoint`` goes into the route
-    table.
+    table, and ``each``, if it has one: a name for each of its replicas.
     """
 
     id: str
@@ -83,6 +85,17 @@ class Instance:
     version: str
     platform: str
     endpoint: str
+    each: str = ""
+
+    def way(self) -> dict[str, Any]:
+        """Return the fields of a route that say where it is called."""
+        way: dict[str, Any] = {"endpoint": self.endpoint}
+        if self.each:
+            way["replicas"] = [f"{self.each}{MARK}"]
+            if self.endpoint.startswith("https://"):
+                # Replicas have the certificate of the endpoint; callers of before there were such names are told so.
+                way["server_name"] = urlsplit(self.endpoint).hostname or ""
+        return way
 
 
 @dataclass(frozen=True, slots=True)

@@ -225,7 +225,7 @@ class State:
         routes = {
             name: {
                 "version": one.release.version,
-                "endpoint": one.instance.endpoint,
+                **one.instance.way(),
                 "contract": one.release.contract,
                 "timeout": one.release.options.get("timeout"),
                 "idempotent": bool(one.release.options.get("idempotent", False)),
@@ -337,6 +337,7 @@ def _instance_json(one: Instance) -> dict[str, Any]:
         "version": one.version,
         "platform": one.platform,
         "endpoint": one.endpoint,
+        **({"each": one.each} if one.each else {}),
     }
 
 

@@ -136,7 +136,7 @@ def _serve(options: Arguments, listener: Listener, probes: Listener | None, secu
 
         # A fork wants one thread. Meanwhile, connections wait in the socket's queue.
         waiting.close()
-        zygote = start_zygote(servant, lambda: _close(listener, probes))
+        zygote = start_zygote(servant, tag.concurrency, lambda: _close(listener, probes))
         waiting = WaitingRoom(early_socket)
     version = os.environ.get("TURBOLIFT_VERSION", "")
     gate = Gate(tag.concurrency, tag.queue)
@@ -155,7 +155,7 @@ def _serve(options: Arguments, listener: Listener, probes: Listener | None, secu
         if zygote is not None:
             from turbolift.shim.processes import ProcessRunner
 
-            processes = ProcessRunner(*zygote, tag.concurrency, metrics, served.identity)
+            processes = ProcessRunner(*zygote, gate, metrics, served.identity)
             runner = processes
         elif tag.workers == "threads":
             runner = ThreadRunner(servant, tag.concurrency)

@@ -7,45 +7,68 @@ from __future__ import annotations
 import asyncio
 import time
 from math import inf
+from typing import Any, Protocol
 
 CLOCK = 0.001
 """Seconds that a loop's timers may be early: some count in milliseconds."""
 
 
+class Timed(Protocol):
+    """A call that has a deadline. Attributes: ``deadline`` (``time.monotonic`` seconds), ``late``: whether it was cancelled for
+    that.
+    """
+
+    deadline: Any
+    late: bool
+
+    def cancel(self) -> object:
+        """End it."""
+        ...
+
+
 class Watch:
-    """One task until one deadline. Attribute: ``late``: whether the task was cancelled for it."""
+    """A task until its deadline (Timed)."""
 
-    __slots__ = ("deadline", "late", "task")
+    __slots__ = ("cancel", "deadline", "late", "uncancel")
 
-    def __init__(self, task: asyncio.Task[object], deadline: float) -> None:
-        self.task = task
+    def __init__(self, task: asyncio.Task[Any], deadline: float) -> None:
+        self.cancel = task.cancel
+        self.uncancel = task.uncancel
         self.deadline = deadline
         self.late = False
 
 
 class Deadlines:
-    """Cancels tasks whose time is up. For one event loop."""
+    """Cancels calls whose time is up. For one event loop."""
 
     def __init__(self) -> None:
-        self._watches: set[Watch] = set()
+        self._calls: set[Timed] = set()
         self._next = inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, task: asyncio.Task[object], deadline: float) -> Watch:
+    def watch(self, task: asyncio.Task[Any], deadline: float) -> Watch:
         """Cancel `task` at `deadline` (``time.monotonic`` seconds), unless what this returns is forgotten before."""
         watch = Watch(task, deadline)
-        self._watches.add(watch)
-        if deadline < self._next:
-            self._set(deadline)
+        self.add(watch)
         return watch
+
+    def add(self, call: Timed) -> None:
+        """Cancel `call` at its deadline, unless it is dropped before."""
+        self._calls.add(call)
+        if call.deadline < self._next:
+            self._set(call.deadline)
 
     def forget(self, watch: Watch) -> bool:
         """Leave its task alone from now on; return whether it was cancelled here, which is then taken back."""
         if watch.late:
-            watch.task.uncancel()
+            watch.uncancel()
             return True
-        self._watches.remove(watch)
+        self._calls.remove(watch)
         return False
+
+    def drop(self, call: Timed) -> None:
+        """Leave it alone from now on."""
+        self._calls.discard(call)
 
     def _set(self, when: float) -> None:
         if self._timer is not None:
@@ -56,9 +79,10 @@ class Deadlines:
     def _look(self) -> None:
         now = time.monotonic() + CLOCK
         self._timer, self._next = None, inf
-        for watch in [one for one in self._watches if one.deadline <= now]:
-            self._watches.remove(watch)
-            watch.late = True
-            watch.task.cancel()
-        if self._watches:
-            self._set(min(one.deadline for one in self._watches))
+        for call in [one for one in self._calls if one.deadline <= now]:
+            if call in self._calls:  # what is cancelled may end others
+                self._calls.remove(call)
+                call.late = True
+                call.cancel()
+        if self._calls:
+            self._set(min(one.deadline for one in self._calls))

@@ -11,15 +11,18 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from math import inf
+from typing import cast
 
 from turbolift.shim.batches import Batches
 from turbolift.shim.codings import is_coded, packed, unpacked
 from turbolift.shim.deadlines import Deadlines
 from turbolift.shim.gate import DrainingError, FullError, Gate
 from turbolift.shim.load import Served
-from turbolift.shim.log import LOGGER, log
+from turbolift.shim.log import LOGGER
 from turbolift.shim.memory import Known, Mark, Memory, Run, mark_of
 from turbolift.shim.metrics import Metrics
+from turbolift.shim.notes import Notes
+from turbolift.shim.posted import Posted, Posting
 from turbolift.shim.pressure import IDLE, JOINED_TIME, LAG, MARGIN, Pressure, switches
 from turbolift.shim.refusals import late, not_ours
 from turbolift.shim.runners import Runner
@@ -38,9 +41,6 @@ from turbolift.wire.aside import LARGE
 from turbolift.wire.batch import BATCH
 from turbolift.wire.context import begin_serving, end_serving, serving
 from turbolift.wire.frames import Frames
-
-TELL = 0.1
-"""Seconds between two lines of the log that say that a call was refused for want of a place."""
 
 
 def _served(
@@ -73,18 +73,19 @@ class Dispatcher:
         self.usual: Mapping[str, str] = {**USUAL, **self._headers}
         """The headers of a result without raw parts: always this very mapping."""
         self._inline = getattr(runner, "inline", None)
+        self._posting = cast("Posting", runner) if hasattr(runner, "post") else None
         self._digest = served.contract.digest
         # What is not idempotent is never sent again once it may have run: there is nothing to remember.
         self._memory = Memory() if served.function.options.idempotent else None
         self._batches = Batches(self)
-        self._deadlines = Deadlines()
+        self.deadlines = Deadlines()
         self._pressure = Pressure(gate)
         self._seen = 0.0
         self.since = inf
         """When what is read now cannot have come before; ``time.monotonic`` seconds."""
         self._idle = self._ended = 0.0
         self._switches = -1
-        self._told = -inf
+        self._notes = Notes(served.identity)
 
     @property
     def is_inline(self) -> bool:
@@ -113,7 +114,7 @@ class Dispatcher:
             return None
         if headers.get("Content-Type") == BATCH and not isinstance(body, Frames):
             answer = self._batches.at_once(headers, body)
-            return None if answer is None else self._completed(answer)
+            return None if answer is None else self.completed(answer)
         theirs = headers.get(CONTRACT)
         if self._inline is None or (theirs is not None and theirs != self._digest):
             return None
@@ -165,7 +166,7 @@ class Dispatcher:
                     f"calls have waited {lain:.3f} s to be read", max(round(lain / 2, 3), 0.05)
                 )
                 self.ended(answer.outcome, 0.0, trace, key)
-                return self._completed(answer)
+                return self.completed(answer)
         deadline = None if remaining is None else started + remaining
         # As in a task, what the function does to the context is gone after it.
         answer = contextvars.copy_context().run(_served, run, content_type, body, deadline, trace)
@@ -174,15 +175,47 @@ class Dispatcher:
         if self._memory is not None and key is not None:
             self._memory.keep(key if type(key) is bytes else _bytes(key), body, answer, ended)
         self.ended(answer.outcome, ended - started, trace, key)
-        return self._completed(answer)
+        return self.completed(answer)
+
+    @property
+    def posts(self) -> bool:
+        """Whether calls can be posted."""
+        return self._posting is not None
+
+    def post(
+        self,
+        body: bytes,
+        remaining: float | None,
+        trace: bytes,
+        key: bytes,
+        tell: Callable[[], None],
+    ) -> Posted | None:
+        """Have a call run in a worker, with others beside it: it begins when ``flush`` is called, and `tell` is when it has its
+        answer. Its contract is ours, its body JSON, its deadline `remaining` seconds from now. None where it must be dispatched.
+        """
+        runner = self._posting
+        if runner is None or self._memory is not None or not self.gate.is_open():
+            return None
+        if LOGGER.isEnabledFor(logging.DEBUG) or tracing.tracer() is not None:
+            return None
+        if remaining is not None and (remaining <= 0 or self._pressure.is_hopeless(remaining)):
+            return None
+        self.gate.take()
+        return Posted(self, runner, body, remaining, trace, key, tell)
+
+    def flush(self) -> None:
+        """Begin with the calls that were posted."""
+        if self._posting is not None:
+            self._posting.flush()
 
     def ended(self, outcome: str, seconds: float, trace: str | bytes | None, key: str | bytes | None) -> None:
         """Count a call that was answered without waiting."""
         self.metrics.observe(outcome, seconds)
         if outcome != "ok":
-            self._note(outcome, seconds, _text(key), _text(trace))
+            self._notes.note(outcome, seconds, key, trace)
 
-    def _completed(self, answer: Answer) -> Answer:
+    def completed(self, answer: Answer) -> Answer:
+        """Return `answer` with the headers that each has."""
         if answer.headers is USUAL:
             return Answer(200, self.usual, answer.body, "ok")
         headers = self._headers
@@ -195,7 +228,7 @@ class Dispatcher:
         `identity` is decoded.
         """
         if headers.get("Content-Type") == BATCH and not isinstance(body, Frames):
-            return self._completed(await self._batches.dispatch(identity, headers, body))
+            return self.completed(await self._batches.dispatch(identity, headers, body))
         started = time.monotonic()
         outcome = "cancelled"
         try:
@@ -213,8 +246,8 @@ class Dispatcher:
             seconds = time.monotonic() - started
             self.metrics.observe(outcome, seconds)
             if outcome != "ok" or LOGGER.isEnabledFor(logging.DEBUG):
-                self._note(outcome, seconds, headers.get(IDEMPOTENCY_KEY), headers.get(TRACEPARENT))
-        answer = self._completed(answer)
+                self._notes.note(outcome, seconds, headers.get(IDEMPOTENCY_KEY), headers.get(TRACEPARENT))
+        answer = self.completed(answer)
         if not is_coded(headers):
             return answer
         self.gate.hold()
@@ -222,23 +255,6 @@ class Dispatcher:
             return await packed(headers, answer)
         finally:
             self.gate.leave()
-
-    def _note(self, outcome: str, seconds: float, key: str | None, trace: str | None) -> None:
-        if outcome == "overloaded":
-            # A line for each would cost as much as the refusals.
-            now = time.monotonic()
-            if now - self._told < TELL:
-                return
-            self._told = now
-        log(
-            logging.DEBUG if outcome == "ok" else logging.INFO,
-            "call",
-            function=self.served.identity,
-            outcome=outcome,
-            ms=round(seconds * 1000, 3),
-            key=key,
-            traceparent=trace,
-        )
 
     def too_large(self, size: int | None) -> Answer:
         """Return the answer to a body over the limit (`size` in bytes, None where it is not known)."""
@@ -365,17 +381,17 @@ class Dispatcher:
         task = asyncio.current_task()
         assert task is not None
         cancelled = task.cancelling()
-        watch = self._deadlines.watch(task, deadline)
+        watch = self.deadlines.watch(task, deadline)
         try:
             answer = await self._enter(headers, body, deadline, run)
         except asyncio.CancelledError:
-            if self._deadlines.forget(watch) and task.cancelling() <= cancelled:
+            if self.deadlines.forget(watch) and task.cancelling() <= cancelled:
                 return late(started)
             raise
         except BaseException:
-            self._deadlines.forget(watch)
+            self.deadlines.forget(watch)
             raise
-        self._deadlines.forget(watch)
+        self.deadlines.forget(watch)
         return answer
 
     def _deadline(self, headers: Mapping[str, str], started: float) -> float | None:
@@ -400,8 +416,9 @@ class Dispatcher:
             f"call with {left or 0.0:.3f} s left"
         )
 
-    def _freed(self, began: float) -> None:
-        self._pressure.learn(time.monotonic() - began)
+    def freed(self, began: float, now: float | None = None) -> None:
+        """Free the slot of a call that began then, now that it is `now` (``time.monotonic`` seconds)."""
+        self._pressure.learn((time.monotonic() if now is None else now) - began)
         self.gate.exit()
 
     async def _enter(
@@ -417,12 +434,8 @@ class Dispatcher:
         if run is not None:
             run.stays = not self.runner.stops
         content_type = headers.get("Content-Type", "")
-        return await self.runner.run(content_type, body, functools.partial(self._freed, began))
+        return await self.runner.run(content_type, body, self.freed)
 
 
 def _bytes(key: str | bytes) -> bytes:
     return key if isinstance(key, bytes) else key.encode("utf-8", "surrogateescape")
-
-
-def _text(value: str | bytes | None) -> str | None:
-    return value.decode("ascii") if isinstance(value, bytes) else value

@@ -19,13 +19,14 @@ class DrainingError(Exception):
 class Gate:
     """`concurrency` slots and a first-come queue of `queue` places. For one event loop; not for threads.
 
-    Attributes: ``running``, ``queued`` (counts), ``draining``.
+    Attributes: ``ahead`` (so many of those that wait may be handed to the runner, where they wait for a slot as well), ``draining``.
     """
 
     def __init__(self, concurrency: int, queue: int) -> None:
         self.concurrency = concurrency
         self.queue = queue
-        self.running = 0
+        self.ahead = 0
+        self._held = 0
         self.draining = False
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._admitted = 0
@@ -33,13 +34,18 @@ class Gate:
         self._empty.set()
 
     @property
+    def running(self) -> int:
+        """Calls that have a slot."""
+        return min(self._held, self.concurrency)
+
+    @property
     def queued(self) -> int:
         """Calls that wait for a slot."""
-        return len(self._waiting)
+        return len(self._waiting) + max(self._held - self.concurrency, 0)
 
     def is_open(self) -> bool:
-        """Whether a call that ends before anything else happens can run now, without a place."""
-        return self.running < self.concurrency and not self._waiting and not self.draining
+        """Whether a call can be handed to the runner now. One that ends before anything else happens needs no place."""
+        return self._held < self.concurrency + self.ahead and not self._waiting and not self.draining
 
     def admit(self) -> None:
         """Take a place (in a slot or in the queue), or raise FullError or DrainingError; ``leave`` gives it
@@ -47,9 +53,15 @@ class Gate:
         """
         if self.draining:
             raise DrainingError
-        if self.running + len(self._waiting) >= self.concurrency + self.queue:
+        if self._held + len(self._waiting) >= self.concurrency + self.queue:
             raise FullError
         self._admitted += 1
+        self._empty.clear()
+
+    def take(self) -> None:
+        """Take a place and a slot, where the gate is open; ``leave`` and ``exit`` give them back."""
+        self._admitted += 1
+        self._held += 1
         self._empty.clear()
 
     def hold(self) -> None:
@@ -60,13 +72,13 @@ class Gate:
     def leave(self) -> None:
         """Give back the place of ``admit``: the answer is sent, or will not be."""
         self._admitted -= 1
-        if not self._admitted and not self.running:
+        if not self._admitted and not self._held:
             self._empty.set()
 
     async def enter(self) -> None:
         """Wait for a slot; ``exit`` frees it. Cancelled, it leaves the queue."""
-        if self.running < self.concurrency and not self._waiting:
-            self.running += 1
+        if self._held < self.concurrency + self.ahead and not self._waiting:
+            self._held += 1
             return
         place = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
@@ -81,13 +93,13 @@ class Gate:
 
     def exit(self) -> None:
         """Free a slot: hand it to the first that waits."""
-        while self._waiting:
+        self._held -= 1
+        while self._waiting and self._held < self.concurrency + self.ahead:
             place = self._waiting.popleft()
             if not place.done():
+                self._held += 1
                 place.set_result(None)
-                return
-        self.running -= 1
-        if not self._admitted and not self.running:
+        if not self._admitted and not self._held:
             self._empty.set()
 
     def drain(self) -> None:

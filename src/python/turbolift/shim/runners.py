@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -27,9 +28,9 @@ class Runner(Protocol):
         """Get ready, within the running loop."""
         ...
 
-    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
-        """Run one call. `release` is called once, when its slot is really free, which may be after a
-        cancellation.
+    async def run(self, content_type: str, body: Received, release: Callable[[float], None]) -> Answer:
+        """Run one call. `release` is called once, when its slot is really free, which may be after a cancellation, with
+        the time when the call began (``time.monotonic`` seconds).
         """
         ...
 
@@ -52,8 +53,9 @@ class LoopRunner:
     async def start(self) -> None:
         """Nothing to prepare."""
 
-    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[float], None]) -> Answer:
         """Run in this task; cancelling it cancels the function."""
+        began = time.monotonic()
         try:
             if self._is_async:
                 return await self._servant.run_async(content_type, body)
@@ -62,7 +64,7 @@ class LoopRunner:
             given = await self._servant.aside(content_type, body)
             return given if isinstance(given, Answer) else self._servant.run_given(*given)
         finally:
-            release()
+            release(began)
 
     async def close(self) -> bool:
         """Nothing is left when the tasks have ended."""
@@ -82,15 +84,16 @@ class ThreadRunner:
     async def start(self) -> None:
         """Threads start with the first calls."""
 
-    async def run(self, content_type: str, body: Received, release: Callable[[], None]) -> Answer:
+    async def run(self, content_type: str, body: Received, release: Callable[[float], None]) -> Answer:
         """Run in a thread, in a copy of this context (the deadline and the trace)."""
         loop = asyncio.get_running_loop()
+        began = time.monotonic()
         context = contextvars.copy_context()
         self._busy += 1
 
         def done() -> None:
             self._busy -= 1
-            release()
+            release(began)
 
         def ended(_: Future[Answer]) -> None:
             with suppress(RuntimeError):  # the loop is closed: the process ends

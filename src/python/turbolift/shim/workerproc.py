@@ -7,13 +7,14 @@ threads. It keeps nothing but that, so a worker is a fork away: milliseconds, an
 shared memory. (Starting the interpreter again would import all of it again, and needs to know how it was
 started.)
 
-Server and zygote talk over a unix socket: a byte and a file descriptor ask for a worker on that descriptor;
+Server and zygote talk over a unix socket: four bytes, its place on the board, and a file descriptor ask for a worker on that descriptor;
 lines of JSON come back, ``{"started": pid}`` in order of asking, and ``{"ended": pid, "status":
 waitstatus}``.
 """
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import json
 import os
@@ -21,24 +22,30 @@ import selectors
 import signal
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from turbolift.shim.messages import receive_request, send_answer
-from turbolift.shim.servant import Servant
-from turbolift.wire import deadline_at
-from turbolift.wire.tracing import worker_trace
+from turbolift.shim.board import Board
+from turbolift.shim.messages import Request, Requests, send_answer, send_skipped
+from turbolift.shim.servant import Answer, Servant
+from turbolift.wire import deadline_at, new_traceparent
+from turbolift.wire.context import serving
+from turbolift.wire.tracing import tracer, worker_trace
 
 
-def start_zygote(servant: Servant, close: Callable[[], None]) -> tuple[int, socket.socket]:
-    """Fork the zygote; return its pid and the server's end of the socket. `close` closes what only the server
-    may hold.
+def start_zygote(
+    servant: Servant, places: int, close: Callable[[], None]
+) -> tuple[int, socket.socket, Board]:
+    """Fork the zygote; return its pid, the server's end of the socket, and the board that `places` workers share with the
+    server. `close` closes what only the server may hold.
 
     Call it from a process with one thread.
     """
     ours, theirs = socket.socketpair()
+    board = Board(places)
     sys.stdout.flush()
     sys.stderr.flush()
     gc.collect()
@@ -50,13 +57,13 @@ def start_zygote(servant: Servant, close: Callable[[], None]) -> tuple[int, sock
         try:
             ours.close()
             close()
-            _zygote(servant, theirs)
+            _zygote(servant, theirs, board)
             status = 0
         finally:
             os._exit(status)
     theirs.close()
     gc.unfreeze()
-    return pid, ours
+    return pid, ours, board
 
 
 def _fork() -> int:
@@ -71,7 +78,7 @@ def _ignore(number: int, frame: Any) -> None:
     """A handler, not SIG_IGN: programs that user code starts must not inherit an ignored signal."""
 
 
-def _zygote(servant: Servant, control: socket.socket) -> None:
+def _zygote(servant: Servant, control: socket.socket, board: Board) -> None:
     # A terminal's ^C and a platform's SIGTERM may go to the whole group: it is the server that decides when
     # to end.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,20 +101,22 @@ def _zygote(servant: Servant, control: socket.socket) -> None:
                     _say(control, {"ended": pid, "status": status})
             if control in ready:
                 try:
-                    asked, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+                    asked, descriptors, _, _ = socket.recv_fds(control, 4, 1)
                 except ConnectionResetError:
                     # A killed server that had not read all we said is no plain end of the stream.
                     asked, descriptors = b"", []
                 if not asked:
                     break
-                # One byte, one descriptor: messages with descriptors are never merged by the kernel.
+                # Four bytes, one descriptor: messages with descriptors are never merged by the kernel.
                 pid = _fork()
                 if pid == 0:
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                     for end in (wake, waker, control):
                         end.close()
-                    _worker(servant, socket.socket(fileno=descriptors[0]))
+                    _worker(
+                        servant, socket.socket(fileno=descriptors[0]), board, int.from_bytes(asked, "big")
+                    )
                 os.close(descriptors[0])
                 children.add(pid)
                 _say(control, {"started": pid})
@@ -141,10 +150,10 @@ def _say(control: socket.socket, message: dict[str, int]) -> None:
         control.sendall(json.dumps(message).encode() + b"\n")
 
 
-def _worker(servant: Servant, channel: socket.socket) -> NoReturn:
+def _worker(servant: Servant, channel: socket.socket, board: Board, place: int) -> NoReturn:
     status = 1
     try:
-        _serve(servant, channel)
+        _serve(servant, channel, board, place)
         status = 0
     except (ConnectionError, EOFError):
         status = 0  # the server is gone
@@ -155,11 +164,29 @@ def _worker(servant: Servant, channel: socket.socket) -> NoReturn:
         os._exit(status)
 
 
-def _serve(servant: Servant, channel: socket.socket) -> None:
+def _serve(servant: Servant, channel: socket.socket, board: Board, place: int) -> None:
+    requests = Requests(channel)
+    number = 0
     while True:
-        content_type, deadline, trace, body = receive_request(channel)
-        with deadline_at(deadline), worker_trace(trace):
-            answer = servant.run(content_type, body)
-        del body
-        send_answer(channel, answer)
+        request = requests.next()
+        number += 1
+        if not board.begin(place, number):
+            send_skipped(channel)
+            continue
+        # What the function does to the context is gone after it.
+        began = time.monotonic()
+        answer = contextvars.copy_context().run(_run, servant, request)
+        del request
+        send_answer(channel, answer, time.monotonic() - began)
         del answer
+
+
+def _run(servant: Servant, request: Request) -> Answer:
+    trace = request.trace
+    if request.is_callers:
+        if tracer() is None:
+            serving(request.deadline, trace)
+            return servant.run(request.content_type, request.body)
+        trace = new_traceparent(trace)
+    with deadline_at(request.deadline), worker_trace(trace):
+        return servant.run(request.content_type, request.body)

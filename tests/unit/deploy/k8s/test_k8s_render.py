@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turbolift import K8s
-from turbolift.deploy.k8s import manifests, names, pod, render
+from turbolift.deploy.k8s import headless, manifests, names, pod, render
 from turbolift.deploy.k8s.objects import RELEASE_KINDS, Object, annotation, kind_of
 from turbolift.deploy.k8s.settings import Settings, check_registry, declared
 from turbolift.deploy.platform import Release
@@ -122,6 +122,9 @@ def test_names_are_dns_labels_for_any_identity(function: str, version: str) -> N
     assert LABEL.fullmatch(name)
     assert name.endswith(f"-{hashlib.sha256(function.encode()).hexdigest()[:8]}-{version[:10]}")
     assert LABEL.fullmatch(names.function_name(function))
+    each = headless.each_name(name)
+    assert LABEL.fullmatch(each)
+    assert each.endswith(f"{name[-20:]}-each")
     for value in names.labels("deploy", release(function)).values():
         assert re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", value)
     # The repository of its images too.
@@ -177,7 +180,38 @@ def test_replicas_are_the_autoscalers_where_there_is_one() -> None:
     scaler = rich["HorizontalPodAutoscaler"]["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 10)
     assert scaler["scaleTargetRef"]["name"] == rich["Deployment"]["metadata"]["name"]
-    assert [kind_of(each) for each in render.release_objects(SETTINGS, RICH)] == list(RELEASE_KINDS)
+    kinds = [kind_of(each) for each in render.release_objects(SETTINGS, RICH)]
+    assert list(dict.fromkeys(kinds)) == list(RELEASE_KINDS)
+    # Nothing twice, but the Service: one stands for any replica, and one for each.
+    assert sorted(each.kind for each in kinds) == sorted([*(each.kind for each in RELEASE_KINDS), "Service"])
+
+
+def test_there_is_a_name_for_each_replica_where_there_may_be_several() -> None:
+    each, any_ = [one for one in render.release_objects(SETTINGS, RICH) if one["kind"] == "Service"]
+    name = any_["metadata"]["name"]
+    assert "clusterIP" not in any_["spec"]
+    assert each["spec"] == {**any_["spec"], "clusterIP": "None"}
+    assert each["metadata"]["name"] == headless.each_name(name) == f"{name}-each"
+    assert each["metadata"]["labels"] == any_["metadata"]["labels"]
+    routes = render.route_table(SETTINGS, [RICH, SMALL], generation=1)["routes"]
+    assert routes[RICH.function]["replicas"] == [f"https://{name}-each.pricing.svc:8080#each"]
+    assert routes[RICH.function]["server_name"] == f"{name}.pricing.svc"
+    assert "replicas" not in routes[SMALL.function]
+    assert len([one for one in render.release_objects(SETTINGS, SMALL) if one["kind"] == "Service"]) == 1
+    # What is there says the same: of a release made before there were such names, that it has none.
+    objects = [one for release in (RICH, SMALL) for one in render.release_objects(SETTINGS, release)]
+    assert headless.instances_of(SETTINGS, objects) == [
+        render.instance(SETTINGS, RICH),
+        render.instance(SETTINGS, SMALL),
+    ]
+    (found,) = headless.instances_of(
+        SETTINGS, [one for one in render.release_objects(SETTINGS, RICH) if one != each]
+    )
+    assert found.way() == {"endpoint": f"https://{name}.pricing.svc:8080"}
+    (found,) = headless.instances_of(
+        SETTINGS, render.release_objects(SETTINGS, release("m:f", K8s(5, plaintext=True)))
+    )
+    assert "server_name" not in found.way()
 
 
 def test_secrets_are_references_and_a_dollar_is_a_dollar() -> None:

@@ -36,8 +36,8 @@ JOINED = 64 * 1024
 class Connection(asyncio.Protocol):
     """A protocol that sends requests, and gives each answer to the oldest of those that wait for one.
 
-    Attributes: ``used`` (when it was released, ``time.monotonic`` seconds), ``pipelines`` (the server has said that
-    requests may be sent ahead).
+    Attributes: ``used`` (when it was released, ``time.monotonic`` seconds), ``pipelines`` (the server has said with
+    its last result that requests may be sent ahead).
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
@@ -78,8 +78,9 @@ class Connection(asyncio.Protocol):
         return len(self._slots)
 
     def has_room(self, depth: int) -> bool:
-        """Whether another request can be sent, with at most `depth` in flight, as far as is known."""
-        return self._reusable and len(self._slots) < depth and self._state is not State.OVER
+        """Whether another request can be sent, with at most `depth` in flight (1 where none may be sent ahead), as far as is known."""
+        most = depth if self.pipelines else 1
+        return self._reusable and len(self._slots) < most and self._state is not State.OVER
 
     def silent(self) -> bool:
         """Whether the system has nothing to read: no end of the connection either, which the loop may not have
@@ -278,8 +279,8 @@ class Connection(asyncio.Protocol):
                 break
             at = start + head.size
             slots.popleft()
-            if head.pipelines:
-                self.pipelines = True
+            if head.status == 200:
+                self.pipelines = head.pipelines
             if not answer.done():
                 answer.set_result(Response(head.status, head.headers, data[start:at]))
         if not at:
@@ -406,8 +407,8 @@ class Connection(asyncio.Protocol):
                 self._state = State.IDLE
                 self.used = time.monotonic()
         self._head = self._body = self._chunks = None
-        if head.pipelines:
-            self.pipelines = True
+        if head.status == 200:
+            self.pipelines = head.pipelines
         if head.close or (self._large and self._is_sending()):
             self._reusable = False  # the answer came before the request was sent
             if self._upload is not None:

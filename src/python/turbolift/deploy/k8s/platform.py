@@ -25,6 +25,7 @@ from turbolift.deploy.k8s import (
     apps,
     appstatus,
     diagnose,
+    headless,
     images,
     metrics,
     names,
@@ -46,10 +47,8 @@ from turbolift.deploy.k8s.objects import (
     DEPLOYMENT,
     POD,
     RELEASE_KINDS,
-    SERVICE,
     SERVICE_ACCOUNT,
     Object,
-    annotation,
     kind_of,
 )
 from turbolift.deploy.k8s.place import Place
@@ -114,7 +113,7 @@ class K8sPlatform:
 
     async def start(self, release: Release) -> Instance:
         """Apply the objects of `release`; what is there already and says the same is not touched."""
-        instance = self._instance(release)
+        instance = render.instance(self.settings, release)
         try:
             await self._call(self._apply, release)
         except DeployError as error:
@@ -159,15 +158,7 @@ class K8sPlatform:
 
     def instances(self) -> list[Instance]:
         """Return what there is of this deployment, by label."""
-        found: dict[str, tuple[str, str]] = {}
-        plaintext = set()
-        for one in self._call_all(self._labelled, RELEASE_KINDS):
-            function, version = annotation(one, names.FUNCTION), annotation(one, names.FULL_VERSION)
-            if function and version:
-                found[one["metadata"]["name"]] = (function, version)
-            if kind_of(one) is SERVICE and one["spec"]["ports"][0].get("name") == "http":
-                plaintext.add(one["metadata"]["name"])
-        return [self._named(name, *of, plaintext=name in plaintext) for name, of in found.items()]
+        return headless.instances_of(self.settings, self._call_all(self._labelled, RELEASE_KINDS))
 
     def logs(self, instance: Instance, *, lines: int, follow: bool) -> Iterator[str]:
         """Yield lines of all pods of the instance; each with its pod where there are several."""
@@ -427,14 +418,6 @@ class K8sPlatform:
 
     def _selector(self, instance: Instance) -> str:
         return names.pod_selector(self.settings.deployment, instance.function, instance.version)
-
-    def _instance(self, release: Release) -> Instance:
-        name = names.object_name(release.function, release.version)
-        return self._named(name, release.function, release.version, plaintext=is_plaintext(release))
-
-    def _named(self, name: str, function: str, version: str, *, plaintext: bool) -> Instance:
-        endpoint = render.endpoint_of(self.settings, name, plaintext=plaintext)
-        return Instance(name, function, version, self.kind, endpoint)
 
     def _call_all(self, work: Callable[[Any], list[T]], items: Sequence[Any]) -> list[T]:
         return list(itertools.chain.from_iterable(self._pool.map(work, items)))

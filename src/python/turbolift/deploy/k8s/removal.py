@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 
-from turbolift.deploy.k8s import names, readiness
+from turbolift.deploy.k8s import headless, names, readiness
 from turbolift.deploy.k8s.apply import is_ours
 from turbolift.deploy.k8s.cluster import Cluster
 from turbolift.deploy.k8s.objects import (
@@ -15,6 +15,7 @@ from turbolift.deploy.k8s.objects import (
     OWN_KINDS,
     RELEASE_KINDS,
     SECRET,
+    SERVICE,
     Object,
     kind_of,
 )
@@ -33,7 +34,8 @@ _MARGIN = 30.0
 
 def objects_of(cluster: Cluster, deployment: str, instance: Instance) -> list[Object]:
     """Return what there is of `instance`, if it is this deployment's."""
-    found = (cluster.get(kind, instance.id) for kind in _REMOVED)
+    found = [cluster.get(kind, instance.id) for kind in _REMOVED]
+    found.insert(0, cluster.get(SERVICE, headless.each_name(instance.id)))
     return [one for one in found if one is not None and is_ours(one, deployment)]
 
 
@@ -44,7 +46,8 @@ def remove(
 
     Raises DeployError where pods are still there after their grace time.
     """
-    found = {kind_of(one): one for one in objects_of(cluster, deployment, instance)}
+    objects = objects_of(cluster, deployment, instance)
+    found = {kind_of(one): one for one in objects}
     for kind in (AUTOSCALER, DEPLOYMENT):
         if kind in found:
             cluster.delete(kind, instance.id, foreground=kind is DEPLOYMENT)
@@ -60,9 +63,9 @@ def remove(
             "to end: is their node alive? The next deploy takes the rest away",
             function=instance.function,
         )
-    for kind in found:
-        if kind not in (AUTOSCALER, DEPLOYMENT):
-            cluster.delete(kind, instance.id)
+    for one in objects:
+        if kind_of(one) not in (AUTOSCALER, DEPLOYMENT):
+            cluster.delete(kind_of(one), one["metadata"]["name"])
 
 
 def destroy(cluster: Cluster, deployment: str) -> list[Object]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from turbolift import spec
-from turbolift.deploy.k8s import names, pod
+from turbolift.deploy.k8s import headless, names, pod
 from turbolift.deploy.k8s.objects import (
     AUTOSCALER,
     CONFIG_MAP,
@@ -23,7 +23,7 @@ from turbolift.deploy.k8s.objects import (
     make,
 )
 from turbolift.deploy.k8s.settings import Settings, is_plaintext
-from turbolift.deploy.platform import Release
+from turbolift.deploy.platform import Instance, Release
 
 _BUSY = 70
 """Percent of the requested cpu that the autoscaler keeps replicas at."""
@@ -31,9 +31,9 @@ _BUSY = 70
 
 def release_objects(settings: Settings, release: Release) -> list[Object]:
     """Return the objects of `release`, in the order in which they are to be made."""
-    least, most = scale(release)
     selector = names.selector_labels(settings.deployment, release)
     port = pod.port_name(release)
+    least, most = scale(release)
 
     def new(kind: Kind, content: Mapping[str, Any], **annotations: str) -> Object:
         return make(
@@ -52,24 +52,8 @@ def release_objects(settings: Settings, release: Release) -> list[Object]:
     objects = [
         new(SERVICE_ACCOUNT, _service_account(release)),
         new(NETWORK_POLICY, {"spec": _network_policy(settings, release, selector)}),
-        new(
-            SERVICE,
-            {
-                "spec": {
-                    "type": "ClusterIP",
-                    "selector": selector,
-                    "ports": [
-                        {
-                            "name": port,
-                            "port": pod.PORT,
-                            "targetPort": port,
-                            "protocol": "TCP",
-                            "appProtocol": port,
-                        }
-                    ],
-                }
-            },
-        ),
+        *([headless.service(settings, release)] if most > 1 else []),
+        new(SERVICE, {"spec": headless.service_spec(selector, port)}),
         new(
             DISRUPTION_BUDGET,
             {
@@ -102,14 +86,16 @@ def scale(release: Release) -> tuple[int, int]:
 
 def endpoint(settings: Settings, release: Release) -> str:
     """Return where callers in the cluster reach `release`."""
+    return instance(settings, release).endpoint
+
+
+def instance(settings: Settings, release: Release) -> Instance:
+    """Return what `release` is, once it is started."""
     name = names.object_name(release.function, release.version)
-    return endpoint_of(settings, name, plaintext=is_plaintext(release))
-
-
-def endpoint_of(settings: Settings, name: str, *, plaintext: bool) -> str:
-    """Return where callers in the cluster reach the Service `name`."""
-    scheme = "http" if plaintext else "https"
-    return f"{scheme}://{names.server_names(name, settings.namespace)[-1]}:{pod.PORT}"
+    plaintext, several = is_plaintext(release), scale(release)[1] > 1
+    return headless.instance(
+        settings, name, release.function, release.version, plaintext=plaintext, several=several
+    )
 
 
 def route_table(settings: Settings, releases: Iterable[Release], *, generation: int) -> dict[str, Any]:
@@ -122,7 +108,7 @@ def route_table(settings: Settings, releases: Iterable[Release], *, generation: 
         "routes": {
             one.function: {
                 "version": one.version,
-                "endpoint": endpoint(settings, one),
+                **instance(settings, one).way(),
                 "contract": one.contract,
                 "timeout": one.options.get("timeout"),
                 "idempotent": bool(one.options.get("idempotent", False)),

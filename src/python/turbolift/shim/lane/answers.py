@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+from turbolift.shim.gate import Gate
 from turbolift.shim.servant import Answer
-from turbolift.wire.batch import BATCH
 from turbolift.wire.frames import Buffer
 from turbolift.wire.headers import PIPELINE
 
@@ -39,18 +39,25 @@ def http_date(seconds: float) -> str:
     )
 
 
+_AHEAD = {"Connection": PIPELINE, PIPELINE: "1"}
+"""What says that requests may be sent ahead of answers."""
+
+
 class Heads:
     """Makes heads of answers; ``tick`` brings their date up to date."""
 
-    def __init__(self, usual: Mapping[str, str], *, pipelines: bool) -> None:
-        """`usual`: the headers of the usual answer. `pipelines`: whether that one, and those to batches, invite to send
-        ahead.
+    def __init__(self, usual: Mapping[str, str], gate: Gate, *, pipelines: bool) -> None:
+        """`usual`: the headers of the usual answer. `pipelines`: whether results invite to send ahead always, not only while `gate`
+        lets calls go ahead.
         """
         self._starts: dict[tuple[object, ...], str] = {}
         self._usual = usual
-        self._ahead = {"Connection": PIPELINE, PIPELINE: "1"} if pipelines else {}
-        lines = self._start(200, {**usual, **self._ahead}, False)
+        self._gate = gate
+        self._pipelines = pipelines
+        lines = self._start(200, usual, False)
         self._usual_start = f"{lines}Content-Length: ".encode("latin-1")
+        lines = self._start(200, {**usual, **_AHEAD}, False)
+        self._ahead_start = f"{lines}Content-Length: ".encode("latin-1")
         self._date = ""
         self._end = b""
         self.tick()
@@ -70,16 +77,18 @@ class Heads:
         size = len(body)
         if size > JOINED:
             return None
-        return b"%b%d%b%b" % (self._usual_start, size, self._end, body)
+        start = self._ahead_start if self._pipelines or self._gate.ahead else self._usual_start
+        return b"%b%d%b%b" % (start, size, self._end, body)
 
     def head(self, answer: Answer, size: int | None, *, last: bool) -> bytes:
         """Return the head of `answer` with a body of `size` bytes (None: chunked), after which the connection may end."""
         headers = answer.headers
-        key = (answer.status, last, *headers.items())
+        ahead = answer.status == 200 and not last and (self._pipelines or self._gate.ahead > 0)
+        key = (answer.status, last, ahead, *headers.items())
         start = self._starts.get(key)
         if start is None:
-            if headers.get("Content-Type") == BATCH and not last:
-                headers = {**headers, **self._ahead}
+            if ahead and "Connection" not in headers:
+                headers = {**headers, **_AHEAD}
             start = self._start(answer.status, headers, last)
             # What problems say in headers (Retry-After) has many values, but is bounded by its rounding.
             if len(self._starts) < 64:

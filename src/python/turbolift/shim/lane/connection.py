@@ -9,11 +9,13 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from turbolift.shim.lane.ahead import Row, call_head, usual_calls
 from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces, size_of, stream
 from turbolift.shim.lane.limits import (
     AHEAD,
     BODY_RATE,
     BODY_TIME,
+    ENDS,
     GOES_ON,
     HEAD_TIME,
     IN_A_ROW,
@@ -26,14 +28,10 @@ from turbolift.shim.log import log
 from turbolift.shim.pressure import Reading
 from turbolift.shim.servant import Answer
 from turbolift.wire.codings import kind_of
-from turbolift.wire.frames import JSON, Buffer, Frames
+from turbolift.wire.frames import Buffer, Frames
 from turbolift.wire.http1 import (
     HEAD_LIMIT,
     CallHead,
-    common_start,
-    next_call,
-    our_call,
-    read_call,
 )
 from turbolift.wire.receive import DIRECT, Body, BodyReader, body_of
 from turbolift.wire.send import STREAMED, Stream
@@ -62,6 +60,7 @@ class Connection(asyncio.Protocol):
         # How each call of turbolift's client on this connection starts, once there was one.
         self._common = b""
         self._reading = Reading(lane.dispatcher)
+        self._row = Row(lane, self._answer_row)
 
     # What the transport tells.
 
@@ -88,9 +87,9 @@ class Connection(asyncio.Protocol):
                 self.body_received()
         elif self._state is not State.OVER:
             self._pending += data
-            if len(self._pending) > AHEAD and not self._reading_paused:
+            self._post_more()
+            if len(self._pending) > AHEAD and not self._reading_paused and self._transport is not None:
                 self._reading_paused = True
-                assert self._transport is not None
                 self._transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -105,6 +104,7 @@ class Connection(asyncio.Protocol):
             self._stream = None
         if self._task is not None:
             self._task.cancel()
+        self._row.abandon()
 
     def pause_writing(self) -> None:
         """The peer takes the answer more slowly than it is made (Protocol)."""
@@ -119,6 +119,8 @@ class Connection(asyncio.Protocol):
             self._stream.resume()
         elif self._state is State.WRITE:
             self._go_on()
+        else:
+            self._post_more()
 
     # Requests.
 
@@ -138,7 +140,8 @@ class Connection(asyncio.Protocol):
             if end < 0 and len(data) <= HEAD_LIMIT and not data.startswith(TLS):
                 self._wait_for_head(data)
                 return
-            found = self._call_head(data, end)
+            found, common = call_head(lane, data, end)
+            self._common = common or self._common
             if found is None:
                 rest = self._probe(data, end)
                 if rest is None:
@@ -170,58 +173,52 @@ class Connection(asyncio.Protocol):
         lane.loop.call_soon(self._turn)
 
     def _usual_calls(self, data: bytes) -> int:
-        """Answer the calls at the start of `data` that are of the form that this connection's calls have, as long as
-        each can be answered at once, whole and in the usual way; return where the next request starts.
+        """Answer the calls at the start of `data` that are of the form that this connection's calls have, or have them run; return
+        where the next request starts.
         """
-        lane, common = self._lane, self._common
-        inline, usual, most = lane.dispatcher.inline, lane.heads.usual, lane.dispatcher.max_payload
-        at, size, unsent = 0, len(data), 0
-        answers: list[bytes] = []
-        while at < size and len(answers) < IN_A_ROW:
-            call = next_call(data, at, common)
-            if call is None or call.end > size or call.end - call.start > most:
-                break
-            _, end, remaining, trace, key = call
-            answer = inline(JSON, data[call.start : end], remaining, trace, key)
-            if answer is None:
-                break
-            at = end
-            text = usual(answer) if not lane.closing else None
-            if text is not None and not lane.dispatcher.gate.draining:
-                answers.append(text)
-                unsent += len(text)
-                if unsent > JOINED or lane.dispatcher.took_long(self._reading.at):
-                    break
-                continue
-            self._write(answers)
-            answers = []
-            self._send(answer, GOES_ON)
-            break
+        lane = self._lane
+        if lane.dispatcher.posts:
+            at = self._row.post(data, self._common)
+            self._partial, self._state = (False, State.CALL) if at else (self._partial, self._state)
+            return at
+        at, answers, other = usual_calls(lane, data, self._common, self._reading.at)
         if at:
             self._partial = False
-        if answers:
-            self._write(answers)
+        self._write(answers)
+        if other is not None:
+            self._send(other, GOES_ON)
+        elif answers:
             self._wait_if_full()
         return at
 
+    def _post_more(self) -> None:
+        """Have further calls run beside those that run."""
+        if self._row and self._pending and self._state is State.CALL and not self._writing_paused:
+            at = self._usual_calls(bytes(self._pending))
+            del self._pending[:at]
+
+    def _answer_row(self) -> None:
+        """Write the answers whose turn it is."""
+        if self._transport is None or self._state is not State.CALL or self._task is not None:
+            return
+        while self._stream is None:
+            answers, other, ends = self._row.ready()
+            self._write(answers)
+            if other is None:
+                break
+            self._send(other, ENDS if ends else GOES_ON)
+            if ends:
+                self._row.abandon()
+                return
+        if self._stream is None and self._wait_if_full():
+            self._go_on()
+        else:
+            self._post_more()
+
     def _write(self, answers: list[bytes]) -> None:
-        if answers:
-            assert self._transport is not None
+        if answers and self._transport is not None:
             self._transport.write(b"".join(answers) if len(answers) > 1 else answers[0])
             self._since = self._lane.now
-
-    def _call_head(self, data: bytes, end: int) -> CallHead | None:
-        """Return the head that ends at `end`, if it is one of a plain call."""
-        lane = self._lane
-        start = len(lane.first_line)
-        if not data.startswith(lane.first_line) or not 0 <= end <= HEAD_LIMIT:
-            return None
-        head = our_call(data, start, end)
-        if head is None:
-            head = read_call(data[start:end])
-        elif lane.dispatcher.is_inline and lane.is_ours(head.headers):
-            self._common = common_start(data, 0, end)
-        return head if head is not None and head.size <= lane.dispatcher.max_payload else None
 
     def _turn(self) -> None:
         if self._state is State.TURN:
@@ -308,16 +305,17 @@ class Connection(asyncio.Protocol):
         if last or self._lane.closing:
             self._close()
             return
-        self._wait_if_full()
-        if self._state is State.HEAD:
+        if self._wait_if_full():
             self._state = State.TURN
             self._lane.loop.call_soon(self._turn)
+        else:
+            self._answer_row()
 
     def _send(self, answer: Answer, head: CallHead) -> None:
         """Write an answer, and be ready for the next request, or wait until the peer has taken enough."""
         lane, transport = self._lane, self._transport
         assert transport is not None
-        last = head.close or lane.dispatcher.gate.draining or lane.closing
+        last = head.close or (lane.is_ending() and not self._row)
         body = answer.body
         usual = lane.heads.usual(answer) if self._common and not last else None
         if usual is not None:
@@ -346,14 +344,17 @@ class Connection(asyncio.Protocol):
         self._stream = stream = Stream(self._transport, [start, *body], lambda: self._written(last=last))
         stream.resume()
 
-    def _wait_if_full(self) -> None:
-        """Be ready for the next request, or wait until the peer has taken enough."""
-        if self._writing_paused:
-            assert self._transport is not None
+    def _wait_if_full(self) -> bool:
+        """Be ready for the next request, or wait until the peer has taken enough; return whether it is ready."""
+        if self._row:
+            self._state = State.CALL
+        elif self._writing_paused and self._transport is not None:
             self._state = State.WRITE
             self._unsent = self._transport.get_write_buffer_size()
         else:
             self._state = State.HEAD
+            return True
+        return False
 
     def _go_on(self) -> None:
         """Look at what has come in the meantime."""

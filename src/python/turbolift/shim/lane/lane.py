@@ -47,7 +47,7 @@ class Lane:
         self._loading: asyncio.Task[None] | None = None
         self.idle = idle
         self.loop = asyncio.get_running_loop()
-        self.heads = Heads(dispatcher.usual, pipelines=dispatcher.is_inline)
+        self.heads = Heads(dispatcher.usual, dispatcher.gate, pipelines=dispatcher.is_inline)
         self.first_line = f"POST {function_path(self.identity)} HTTP/1.1\r\n".encode("ascii")
         self.connections: set[Connection] = set()
         self.closing = False
@@ -63,6 +63,10 @@ class Lane:
             headers.get("Content-Type") == JSON
             and headers.get(CONTRACT) == self.dispatcher.served.contract.digest
         )
+
+    def is_ending(self) -> bool:
+        """Whether connections end with their next answer."""
+        return self.closing or self.dispatcher.gate.draining
 
     def add(self, connection: Connection) -> None:
         """Note a new connection. Its time begins now: while there was none, nobody has looked at the clock."""

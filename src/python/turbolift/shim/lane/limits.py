@@ -28,3 +28,6 @@ IN_A_ROW = 32
 
 GOES_ON = CallHead({}, 0)
 """Of the head of a call that was answered already: the connection goes on."""
+
+ENDS = CallHead({}, 0, close=True)
+"""The same, but that it ends."""
