@@ -13,6 +13,7 @@ import re
 import shlex
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,13 +74,29 @@ def wheels() -> dict[str, bytes]:
     return build_wheels("clone")[0]
 
 
-@pytest.fixture
-def foreign(wheels: dict[str, bytes]) -> Iterator[Repository]:
+@contextmanager
+def foreign_repository(wheels: dict[str, bytes]) -> Iterator[Repository]:
     """A repository that has nothing of turbolift but the two wheels."""
     with temporary_repository(name="parcels") as repository:
         (repository.root / "wheels").mkdir()
         for name, content in wheels.items():
             (repository.root / "wheels" / name).write_bytes(content)
+        yield repository
+
+
+@pytest.fixture
+def foreign(wheels: dict[str, bytes]) -> Iterator[Repository]:
+    """A new one for each test."""
+    with foreign_repository(wheels) as repository:
+        yield repository
+
+
+@pytest.fixture(scope="module")
+def adopted(wheels: dict[str, bytes]) -> Iterator[Repository]:
+    """One with the files of the page, in which Pants goes on running from test to test."""
+    with foreign_repository(wheels) as repository:
+        page = (turbolift_repository() / "docs/adopt.md").read_text("utf-8")
+        repository.write({step.path: step.text for step in steps_of(page) if isinstance(step, File)})
         yield repository
 
 
@@ -176,18 +193,16 @@ def _check_packages(repository: Repository) -> None:
     ],
 )
 def test_a_resolve_without_the_shim_says_what_to_add(
-    foreign: Repository, requirement: str, said: str
+    adopted: Repository, requirement: str, said: str
 ) -> None:
-    page = (turbolift_repository() / "docs/adopt.md").read_text("utf-8")
-    foreign.write({step.path: step.text for step in steps_of(page) if isinstance(step, File)})
-    foreign.write(
+    adopted.write(
         {
             "3rdparty/python/requirements.txt": f"pyyaml>=6\n{requirement}\n",
             "3rdparty/python/default.lock": "# Not read: packaging stops before.\n",
             "src/shipping/BUILD": "python_sources()\nturbolift_functions(name='functions')\n",
         }
     )
-    done = foreign.run_pants(["package", "src/shipping:functions"], check=False)
+    done = adopted.run_pants(["package", "src/shipping:functions"], check=False)
     assert done.returncode != 0
     assert said in done.stderr
     assert "turbolift-runtime[shim]" in done.stderr

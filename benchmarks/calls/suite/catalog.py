@@ -13,6 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.calls.suite.bytecode import compile_all
 from benchmarks.calls.suite.peers import Unavailable, locked_version, python_of
 from benchmarks.calls.suite.redis import redis_server
 from benchmarks.calls.suite.stack import Stack
@@ -100,10 +101,12 @@ class Catalog:
         self._made: dict[str, tuple[Stack, str]] = {}
         self._token = secrets.token_hex(32)
         self._path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+        compile_all(filter(None, sys.path))
         # Of this process' packages the peers get these sources alone.
         self._copy = folder / "peers"
         ignore = shutil.ignore_patterns("__pycache__", "results", "locks")
         shutil.copytree(ROOT / "benchmarks", self._copy / "benchmarks", dirs_exist_ok=True, ignore=ignore)
+        compile_all([str(ROOT / "benchmarks"), str(self._copy)])
 
     def own(self, name: str) -> Stack:
         """Return plain aiohttp or a stack of turbolift, not started."""

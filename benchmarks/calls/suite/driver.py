@@ -3,7 +3,7 @@
 """The calling side of a stack: takes orders from stdin, a JSON object a line, and answers each with one line.
 
 It begins by saying ``{"ready": true}``: its imports are done. Then ``{"do": "connect"}`` calls until an answer comes:
-``{"at": time.time()}``. ``{"do": "round", "payload", "flight", "seconds"}``: ``{"calls", "wall", "cpu", "latencies"
+``{"at": time.time(), "began"?}``. ``{"do": "round", "payload", "flight", "seconds"}``: ``{"calls", "wall", "cpu", "latencies"
 (seconds), "errors", "error" (the first)}``. ``{"do": "map", "calls"}``: ``{"calls", "wall", "cpu"}``. What a stack
 cannot do it refuses with `NotImplementedError`: ``{"lacks": why}``. Standard library alone.
 """
@@ -80,11 +80,16 @@ class Round:
         }
 
 
-async def drive(call: Call, many: Callable[[int], Awaitable[list[Any]]] | None = None) -> None:
+async def drive(
+    call: Call,
+    many: Callable[[int], Awaitable[list[Any]]] | None = None,
+    began: Callable[[], float] | None = None,
+) -> None:
     """Serve the channel with `await call(function, args)`.
 
     `many(n)` makes the calls ``tiny(i, 1)`` for i in range(n), the way that the stack has for many calls, and returns
-    the results in order; without it there are 64 callers.
+    the results in order; without it there are 64 callers. `began()`: when the server was started, where that is not when its
+    launcher was.
     """
     channel = _channel()
     loop = asyncio.get_running_loop()
@@ -105,7 +110,7 @@ async def drive(call: Call, many: Callable[[int], Awaitable[list[Any]]] | None =
         try:
             if order["do"] == "connect":
                 await _connect(call)
-                answer: dict[str, Any] = {"at": time.time()}
+                answer: dict[str, Any] = {"at": time.time(), **({"began": began()} if began else {})}
             elif order["do"] == "map":
                 cpu, begin = time.process_time(), time.perf_counter()
                 results = await (many or gathered)(order["calls"])

@@ -24,7 +24,8 @@ SETTLE = 0.15
 class Stack:
     """A server and a driver, two trees of processes.
 
-    Attributes: ``name``; ``cold_s`` (seconds from the start of the server to its first answer; the driver is ready before);
+    Attributes: ``name``; ``cold_s`` (seconds from the start of the server to its first answer, the least of all its starts; the
+    driver is ready before; where a launcher starts the server, the driver knows when);
     ``idle_mb`` (MiB of the server's processes); ``idle_cpu`` (cores that both sides use when nobody calls); ``dead`` (why it
     takes no further part; empty while it does); ``held`` (whether it is stopped between its own turns);
     ``args`` (what both sides are told).
@@ -71,8 +72,8 @@ class Stack:
         if done.returncode:
             self.dead = f"its preparation failed: {done.stderr.strip()[-200:]}"
 
-    def start(self) -> None:
-        """Start the driver, then the server, and wait for the first answer.
+    def start(self, *, settle: float = 1.0) -> None:
+        """Start the driver, then the server, and wait for the first answer; `settle` seconds later, measure its memory.
 
         A stack that calls another's server is started by that: all drivers are ready before the server starts.
         """
@@ -99,11 +100,22 @@ class Stack:
             stack._send({"do": "connect"})
         for stack in stacks:
             if said := stack._said(2 * self._patience):
-                stack.cold_s = said["at"] - begin
-        time.sleep(1.0)
+                stack.cold_s = said["at"] - said.get("began", begin)
+        time.sleep(settle)
         for stack in stacks:
             if not stack.dead:
                 stack.idle_mb = memory_mb(stack._measured())
+
+    def restart(self) -> None:
+        """End both sides and start them again, for one more ``cold_s``."""
+        if self.dead or self._shares is not None or self._sharing:
+            return
+        before, idle_mb = self.cold_s, self.idle_mb
+        self.stop()
+        self._driver = self._server = None
+        self.start(settle=0.0)
+        if not self.dead:
+            self.cold_s, self.idle_mb = min(before, self.cold_s), idle_mb
 
     def _start_driver(self) -> None:
         if self.dead:

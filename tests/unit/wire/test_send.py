@@ -8,11 +8,14 @@ import asyncio
 import random
 import socket
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from turbolift.wire.send import SLICE, Stream
+from turbolift.wire.send import SLICE, SMALL, Stream, merged
 
 MEGA = 1024 * 1024
 
@@ -108,3 +111,20 @@ def test_a_closed_connection_is_given_nothing() -> None:
             theirs.close()
 
     asyncio.run(main())
+
+
+@given(st.lists(st.sampled_from([0, 1, 7, SMALL - 1, SMALL, SMALL + 1, SLICE, SLICE + 1]), max_size=40))
+def test_small_pieces_are_joined_and_large_ones_are_not_copied(sizes: list[int]) -> None:
+    given_pieces = [bytes([i % 251]) * size for i, size in enumerate(sizes)]
+    found = list(merged(given_pieces))
+    assert b"".join(found) == b"".join(given_pieces)
+    assert all(len(piece) for piece in found)
+    # Of two neighbours, one at least is worth a write of its own.
+    assert all(len(a) >= SMALL or len(b) >= SMALL for a, b in pairwise(found))
+    large = [piece for piece in given_pieces if len(piece) >= SMALL]
+    kept = [piece.obj for piece in found if isinstance(piece, memoryview)]
+    assert [*map(id, kept)] == [*map(id, large)]
+
+
+def test_many_small_pieces_take_few_writes() -> None:
+    assert len(list(merged([b"0123456789"] * 200_000))) <= 2_000_000 // SLICE + 1

@@ -30,6 +30,7 @@ from turbolift.client.transport import (
 from turbolift.wire.codings import kind_of
 from turbolift.wire.frames import Buffer
 from turbolift.wire.receive import body_of
+from turbolift.wire.send import merged
 
 KEEPALIVE = 30.0
 """Seconds that an idle connection is kept. Shorter than any server's idle time, so that it is we who close
@@ -213,7 +214,7 @@ class _Sending:
 
     async def pieces(self) -> AsyncIterator[memoryview]:
         """Yield the body as the connection takes it."""
-        for piece in self._body:
+        for piece in merged(self._body):
             view = memoryview(piece).cast("B")
             for start in range(0, len(view), _CHUNK):
                 part = view[start : start + _CHUNK]

@@ -15,6 +15,7 @@ from turbolift.shim.servant import USUAL, Answer, Received
 from turbolift.wire import JSON
 from turbolift.wire.frames import Buffer, Frames
 from turbolift.wire.receive import body_of
+from turbolift.wire.send import merged
 
 REQUEST = struct.Struct(">dI?HQ")
 """Before a request: its deadline (``time.monotonic`` seconds, one clock for all processes; infinity: none), the lengths of its
@@ -56,7 +57,7 @@ def pack_request(
     )
     if isinstance(body, Frames):
         pieces = body.pieces()
-        return [b"".join((head, *pieces))] if size <= JOINED else [head, *pieces]
+        return [b"".join((head, *pieces))] if size <= JOINED else [head, *merged(pieces)]
     return [b"".join((head, body))] if size <= JOINED else [head, body]
 
 
@@ -127,7 +128,7 @@ def send_answer(channel: socket.socket, answer: bytes | Answer, seconds: float) 
         channel.sendall(b"".join((start, *body)))
         return
     channel.sendall(start)
-    for piece in body:
+    for piece in merged(body):
         channel.sendall(piece)
 
 

@@ -20,6 +20,7 @@ from turbolift.shim.openapi import openapi
 from turbolift.wire.codings import kind_of
 from turbolift.wire.headers import PREFIX
 from turbolift.wire.receive import body_of
+from turbolift.wire.send import merged
 
 if TYPE_CHECKING:
     from turbolift.shim.dispatch import Dispatcher
@@ -188,7 +189,7 @@ async def _respond(request: web.Request, answer: Answer, *, last: bool) -> web.S
     if last:
         response.force_close()
     await response.prepare(request)
-    for piece in pieces:
+    for piece in merged(pieces):
         view = memoryview(piece).cast("B")
         for start in range(0, len(view), 1 << 18):
             await response.write(view[start : start + (1 << 18)])

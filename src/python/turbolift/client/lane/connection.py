@@ -25,6 +25,7 @@ from turbolift.wire.codings import kind_of
 from turbolift.wire.frames import Buffer, Frames
 from turbolift.wire.http1 import HEAD_LIMIT, AnswerHead, BadAnswerError, Chunks
 from turbolift.wire.receive import DIRECT, Body, BodyReader, body_of
+from turbolift.wire.send import merged
 
 if TYPE_CHECKING:
     import socket
@@ -188,8 +189,8 @@ class Connection(asyncio.Protocol):
 
     def _send_body(self, body: Sequence[Buffer]) -> None:
         self._large = True
-        for piece in body:
-            self._write(memoryview(piece).cast("B"))
+        for piece in merged(body):
+            self._write(piece)
 
     # What the transport tells.
 

@@ -13,6 +13,7 @@ from turbolift.shim.gate import Gate
 from turbolift.shim.servant import Answer
 from turbolift.wire.frames import Buffer
 from turbolift.wire.headers import PIPELINE
+from turbolift.wire.send import merged
 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -144,4 +145,4 @@ def pieces(head: bytes, body: Sequence[Buffer], size: int) -> list[bytes | bytea
     """Return what to write, one after the other: large bodies are not copied."""
     if size <= JOINED:
         return [b"".join((head, *body))]
-    return [head, *(memoryview(piece).cast("B") for piece in body)]
+    return [head, *merged(body)]
