@@ -6,117 +6,14 @@ from __future__ import annotations
 
 import json
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from turbolift.contract import Payload, contract_of, dumps, loads
 from turbolift.errors import DecodeError
-
-# Hints as source, and their values: plain ones, which are written in one pass, and others.
-HINTS: dict[str, st.SearchStrategy[Any]] = {
-    "int": st.integers(),
-    "float": st.floats(allow_nan=False) | st.integers(),
-    "str": st.text(st.characters(codec="utf-8"), max_size=5),
-    "bool": st.booleans(),
-    "None": st.none(),
-    "list[int]": st.lists(st.integers(), max_size=3),
-    "tuple[str, ...]": st.lists(st.text("ab:{", max_size=3), max_size=3).map(tuple),
-    "tuple[int, bool]": st.tuples(st.integers(), st.booleans()),
-    "int | None": st.none() | st.integers(),
-    "bytes": st.binary(max_size=4),
-    "dict[str, int]": st.dictionaries(st.text("xy:", max_size=2), st.integers(), max_size=2),
-    "int | str": st.integers() | st.text(max_size=3),
-}
-NAMES = [
-    "a",
-    "b",
-    "args",
-    "kwargs",
-    "self",
-    "_",
-    "__",
-    "_0",
-    "_tree",
-    "call",
-    "result",
-    "type",
-    "f",
-    "values",
-]
-
-
-class Parameter(NamedTuple):
-    name: str
-    hint: str
-    default: Any
-    has_default: bool
-
-
-class Function(NamedTuple):
-    """A function that gives back how it was called, by its source; and one call of it."""
-
-    source: str
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-
-@st.composite
-def functions(draw: st.DrawFn) -> Function:
-    names = draw(st.lists(st.sampled_from(NAMES), unique=True, max_size=6))
-    sizes = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
-    only, plain, keyword = names[: sizes[0]], names[sizes[0] : sum(sizes)], names[sum(sizes) :]
-    defaults = False
-    parameters: dict[str, Parameter] = {}
-    for name in [*only, *plain, *keyword]:
-        hint = draw(st.sampled_from([*HINTS]))
-        has_default = draw(st.booleans()) or (defaults and name not in keyword)
-        defaults = defaults or has_default
-        parameters[name] = Parameter(name, hint, draw(HINTS[hint]), has_default)
-    more = draw(st.sampled_from(["", *HINTS]))
-    others = draw(st.sampled_from(["", *HINTS]))
-
-    def written(name: str) -> str:
-        found = parameters[name]
-        return f"{name}: {found.hint}" + (f" = {found.default!r}" if found.has_default else "")
-
-    parts = [*map(written, only), *(["/"] if only else []), *map(written, plain)]
-    if more:
-        parts.append(f"*rest: {more}")
-    elif keyword:
-        parts.append("*")
-    parts += map(written, keyword)
-    if others:
-        parts.append(f"**others: {others}")
-    source = f"def f({', '.join(parts)}) -> object:\n    return dict(locals())\n"
-
-    args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    by_position = True
-    for name in [*only, *plain]:
-        found = parameters[name]
-        if found.has_default and draw(st.booleans()):
-            by_position = False
-            continue
-        if name in only and not by_position:
-            break  # what is only positional cannot follow what was left out
-        value = draw(HINTS[found.hint])
-        if name in only or (by_position and draw(st.booleans())):
-            args.append(value)
-        else:
-            by_position = False
-            kwargs[name] = value
-    if more and by_position and len(args) == len(only) + len(plain):
-        args += draw(st.lists(HINTS[more], max_size=3))
-    for name in keyword:
-        found = parameters[name]
-        if not found.has_default or draw(st.booleans()):
-            kwargs[name] = draw(HINTS[found.hint])
-    if others:
-        free = st.sampled_from(["x", "y", *only]).filter(lambda name: name not in kwargs)
-        kwargs |= draw(st.dictionaries(free, HINTS[others], max_size=3))
-    return Function(source, tuple(args), kwargs)
+from unit.contract.signatures import Function, functions
 
 
 @settings(deadline=None)
