@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from turbolift.client import Caller, Policy, Route, addresses, default_transport, health, parse_table
 from turbolift.client.addresses import Addresses
 from turbolift.client.batches import Batches
+from turbolift.client.transport import InsecureError, NotSentError
 from turbolift.errors import ConnectError, DeadlineExceeded, MaybeExecuted, NotRoutedError, WireError
 
 QUICK = Policy(first=0.001, longest=0.01, refused=0.3, busy=0.3)
@@ -407,6 +408,30 @@ def test_a_failure_has_the_name_looked_up_again(
 
     monkeypatch.setattr(addresses, "PERIOD", 1000.0)
     asyncio.run(main())
+
+
+def test_a_connection_that_ends_is_no_address_that_is_gone() -> None:
+    """A server closes idle connections, and those of bodies that it will not take."""
+    each = addresses.Each("http://h:1", None, "http://s:1", None)
+    replicas = (("http://10.0.0.1:1", None), ("http://10.0.0.2:1", None))
+    route = Route("0", "http://10.0.0.1:1", "c", replicas=replicas, each=each)
+    for errors, out in (
+        ([NotSentError("cut", connected=True)] * 2, False),
+        ([NotSentError("cut", connected=True)] * 3, True),
+        ([NotSentError("refused")], True),
+        ([InsecureError("another's", "name-mismatch")], True),
+    ):
+        found = health.Health()
+        for error in errors:
+            found.unreached(route, time.monotonic(), error)
+        assert found.left_out() == ([route.endpoint] if out else [])
+    # Of the Service certificates that do not fit say nothing.
+    found = health.Health()
+    for _ in range(5):
+        found.unreached(
+            route._replace(endpoint=each.endpoint), time.monotonic(), InsecureError("no", "expired")
+        )
+    assert not found.ailing
 
 
 def test_one_that_is_gone_costs_one_call_its_first_try_and_none_more(

@@ -166,7 +166,8 @@ class AiohttpTransport:
                 if sending is not None and sending.unsent:
                     # The server cannot have the whole: nobody runs half a call.
                     raise NotSentError(
-                        f"{_reason(error)}, with {sending.unsent} of {size} bytes of the call unsent"
+                        f"{_reason(error)}, with {sending.unsent} of {size} bytes of the call unsent",
+                        connected=True,
                     ) from None
                 raise BrokenError(_reason(error)) from None
 

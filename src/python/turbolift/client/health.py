@@ -158,7 +158,7 @@ class Health:
         address: it may be another server's by now.
         """
         if not isinstance(error, InsecureError) or route.is_one_of_each:
-            self.failed(route, began, str(error), gone=True)
+            self.failed(route, began, str(error), gone=not error.connected)
 
     def judge(self, route: Route, began: float, response: Response) -> str:
         """Note whether the endpoint is well: that a function raises, or a queue is full, says nothing against it; that a

@@ -47,7 +47,14 @@ class Tls(NamedTuple):
 
 
 class NotSentError(Exception):
-    """The endpoint could not be reached, or the connection ended before the whole request was sent: it did not run."""
+    """The endpoint could not be reached, or the connection ended before the whole request was sent: it did not run.
+
+    Attributes: ``connected``: the latter.
+    """
+
+    def __init__(self, message: str, *, connected: bool = False) -> None:
+        super().__init__(message)
+        self.connected = connected
 
 
 class InsecureError(NotSentError):

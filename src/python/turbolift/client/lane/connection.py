@@ -419,7 +419,8 @@ class Connection(asyncio.Protocol):
         if head.close and slots:
             # Where a server has said so, it reads no more after this answer: what was sent ahead has not run.
             said = head.size is not None or head.chunked
-            self._settle(NotSentError("the server was closing it") if said else BrokenError(reason_of(None)))
+            closing = NotSentError("the server was closing it", connected=True)
+            self._settle(closing if said else BrokenError(reason_of(None)))
         if not self._reusable:
             self._close_if_left()
 

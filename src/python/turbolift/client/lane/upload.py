@@ -67,4 +67,5 @@ class Upload:
         """
         if not self.unsent:
             return None
-        return NotSentError(f"{reason}, with {self.unsent} of {self._size} bytes of the call unsent")
+        said = f"{reason}, with {self.unsent} of {self._size} bytes of the call unsent"
+        return NotSentError(said, connected=True)
