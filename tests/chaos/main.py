@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         if options.overload:
             done = overload.run(folder, options.seconds, options.kind or tuple(overload.KINDS), say)
         elif options.freeing:
-            done |= freeing.run(folder, say)
+            done |= freeing.run(folder, options.kind or tuple(freeing.KINDS), say)
         plain = not options.overload and not options.freeing
         mounts = plain and own_mounts()
         for place in ("plain", "clock", "loss") if plain else ():
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
             if mine:
                 _place(place, mine, folder / place, options, mounts, say, done)
         if plain and not options.only:
-            freed = freeing.run(folder / "freeing", say)
+            freed = freeing.run(folder / "freeing", tuple(freeing.KINDS), say)
             done["freeing"] = freed["freeing"]
             done["broken"] += freed["broken"]
     except SceneError as error:
@@ -114,14 +114,17 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--kind",
         action="append",
-        choices=tuple(overload.KINDS),
-        help="with --overload: this kind of server (repeatable)",
+        choices=sorted({*overload.KINDS, *freeing.KINDS}),
+        help="with --overload or --freeing: this kind of server (repeatable)",
     )
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="where to work: a new folder (one below /tmp)"
     )
     parser.add_argument("--keep", action="store_true", help="leave the files at the end")
     options = parser.parse_args(argv)
+    known = freeing.KINDS if options.freeing else overload.KINDS
+    if options.kind and not {*options.kind} <= known.keys():
+        parser.error(f"--kind can be {', '.join(known)} here")
     if not options.seconds > 0 or options.in_flight < 6:
         parser.error("--seconds must be more than 0, and --in-flight at least 6, one for each function")
     return options

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ GRACE = 0.3
 LONG = 60.0
 """Seconds that a call would hold its slot."""
 
-_TAGS = {
+KINDS = {
     "async": ("async def", "", "await asyncio.sleep(seconds)"),
     "threads": ("def", 'workers="threads",', "time.sleep(seconds)"),
     "processes": ("def", 'workers="processes",', "time.sleep(seconds)"),
@@ -70,7 +70,7 @@ class Freeing:
         self.folder = folder
         self.said = folder / "said"
         self.said.mkdir(parents=True)
-        define, tag, wait = _TAGS[kind]
+        define, tag, wait = KINDS[kind]
         module = folder / f"freeing_{kind}.py"
         module.write_text(_MODULE.format(define=define, tag=tag, wait=wait), "utf-8")
         sys.path.insert(0, str(folder))
@@ -132,15 +132,16 @@ class Freeing:
 
     def _given_up(self) -> None:
         # A thread goes on: it is a short call there, and its slot is free when it ends.
-        held = self._call(self.caller, 0.2 if self.kind == "threads" else LONG)
+        ends = self.kind != "threads"
+        held = self._call(self.caller, LONG if ends else 0.1)
         wait_for(self.said, held, "began")
-        waiting = self._waiting()
+        waiting = self._waiting() if ends else ""
         self._tell(self.caller, f"cancel {held}")
         gone = wait_for(self.said, held, "given-up").at
         self._add("caller gives up", "caller", wait_for(self.said, held, "ended").at - gone)
-        free = wait_for(self.said, waiting, "began").at - gone
-        if self.kind != "threads":
-            self._add("caller gives up", "slot", free)
+        if not ends:
+            return
+        self._add("caller gives up", "slot", wait_for(self.said, waiting, "began").at - gone)
         if self.kind == "async":
             self._add("caller gives up", "function", wait_for(self.said, held, "cancelled").at - gone)
         wait_for(self.said, waiting, "ended")
@@ -252,10 +253,10 @@ class Freeing:
                 time.sleep(0.02)
 
 
-def run(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measure all kinds; return the report. Raises SceneError."""
+def run(folder: Path, kinds: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure all `kinds`; return the report. Raises SceneError."""
     times: Times = {}
-    for kind in _TAGS:
+    for kind in kinds:
         freeing = Freeing(folder / kind, kind, times)
         try:
             freeing.run()
