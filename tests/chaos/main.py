@@ -6,7 +6,8 @@ Served functions of each kind of worker, idempotent and not, are called without 
 and stopped, connections cut, answers lost, the disk filled, the wall clock moved and packets lost. The law: every call ends in
 its result or in its own clear error within its deadline; none runs twice unless it is declared idempotent, and then not on
 the same server; calls of idempotent functions do not fail where the endpoint comes back in time. What is run is recorded by the
-functions themselves. With `--overload` servers of each kind get more calls than they can answer instead (see
+functions themselves. At last it is measured how soon each side is free when the other has gone (`--freeing`: that alone, see
+`chaos.suite.freeing`). With `--overload` servers of each kind get more calls than they can answer instead (see
 `chaos.suite.overload`). Exit status 0: every law was kept; 1: one was broken; 2: it could not be run.
 """
 
@@ -24,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chaos.suite import disturb, overload, report
+from chaos.suite import disturb, freeing, overload, report
 from chaos.suite.disturb import Disturbance
 from chaos.suite.scene import Scene, SceneError, own_mounts
 from chaos.suite.tally import Tally, Window
@@ -57,11 +58,18 @@ def main(argv: list[str]) -> int:
     try:
         if options.overload:
             done = overload.run(folder, options.seconds, options.kind or tuple(overload.KINDS), say)
-        mounts = not options.overload and own_mounts()
-        for place in () if options.overload else ("plain", "clock", "loss"):
+        elif options.freeing:
+            done |= freeing.run(folder, options.kind or tuple(freeing.KINDS), say)
+        plain = not options.overload and not options.freeing
+        mounts = plain and own_mounts()
+        for place in ("plain", "clock", "loss") if plain else ():
             mine = [one for one in wanted if one.place == place]
             if mine:
                 _place(place, mine, folder / place, options, mounts, say, done)
+        if plain and not options.only:
+            freed = freeing.run(folder / "freeing", tuple(freeing.KINDS), say)
+            done["freeing"] = freed["freeing"]
+            done["broken"] += freed["broken"]
     except SceneError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -76,7 +84,12 @@ def main(argv: list[str]) -> int:
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(done, indent=2) + "\n", "utf-8")
-    (overload if options.overload else report).show(done)
+    if "freeing" in done:
+        freeing.show(done)
+    if options.overload:
+        overload.show(done)
+    else:
+        report.show(done)
     return 1 if done["broken"] else 0
 
 
@@ -96,16 +109,22 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--overload", action="store_true", help="more calls than servers can answer, instead")
     parser.add_argument(
+        "--freeing", action="store_true", help="how soon each side is free when the other has gone, alone"
+    )
+    parser.add_argument(
         "--kind",
         action="append",
-        choices=tuple(overload.KINDS),
-        help="with --overload: this kind of server (repeatable)",
+        choices=sorted({*overload.KINDS, *freeing.KINDS}),
+        help="with --overload or --freeing: this kind of server (repeatable)",
     )
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="where to work: a new folder (one below /tmp)"
     )
     parser.add_argument("--keep", action="store_true", help="leave the files at the end")
     options = parser.parse_args(argv)
+    known = freeing.KINDS if options.freeing else overload.KINDS
+    if options.kind and not {*options.kind} <= known.keys():
+        parser.error(f"--kind can be {', '.join(known)} here")
     if not options.seconds > 0 or options.in_flight < 6:
         parser.error("--seconds must be more than 0, and --in-flight at least 6, one for each function")
     return options

@@ -34,7 +34,8 @@ def show(report: Mapping[str, Any]) -> None:
     for one in report["disturbances"]:
         table.add_row(one["name"], one["did"], *_cells(one["streams"]))
     console = Console(width=170)
-    console.print(table)
+    if report["disturbances"]:
+        console.print(table)
     for name, why in report["skipped"].items():
         console.print(f"left out: {name}: {why}", markup=False)
     for text in report["broken"]:

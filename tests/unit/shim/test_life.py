@@ -153,6 +153,28 @@ def test_the_grace_time_ends(deployment: Any, served: Any, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["act", "pact"])
+def test_when_the_grace_time_has_ended_no_answer_is_waited_for(
+    deployment: Any, served: Any, tmp_path: Path, name: str
+) -> None:
+    # What a server leaves to last answers would be for ever: callers learn that they are cut off all the same.
+    shim = deployment.start(f"served:{name}", "--grace", "0.2", PYTHONPATH=_patient(tmp_path))
+    marker = tmp_path / "marker"
+    thread, outcome = in_thread(lambda: getattr(served, name).call("sleep", str(marker), 600.0))
+    until(marker.exists, "the call to run")
+    assert shim.stop() == 70
+    thread.join()
+    assert isinstance(outcome[0], MaybeExecuted)
+
+
+def _patient(folder: Path) -> str:
+    """Return a path of modules on which servers leave last answers a day."""
+    (folder / "sitecustomize.py").write_text(
+        "import turbolift.shim.server as server\nserver.LAST_ANSWERS = server.LINGER = 86400.0\n"
+    )
+    return os.pathsep.join([str(folder), *filter(None, sys.path)])
+
+
+@pytest.mark.parametrize("name", ["act", "pact"])
 def test_killed_in_the_middle_of_a_call(deployment: Any, served: Any, tmp_path: Path, name: str) -> None:
     shim = deployment.start(f"served:{name}")
     marker = tmp_path / "marker"

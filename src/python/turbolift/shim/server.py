@@ -109,9 +109,13 @@ class Server:
         except TimeoutError:
             done = False
             log(logging.WARNING, "calls cut off", function=identity, running=gate.running, queued=gate.queued)
-        await self._linger(lane, stopped)
+        if done:
+            await self._linger(lane, stopped)
+        elif self._app is not None:
+            # The grace time is over: callers learn at once that their calls are cut off.
+            await self._app.cut()
         if lane is not None:
-            await lane.close(LAST_ANSWERS)
+            await lane.close(LAST_ANSWERS if done else 0.0)
         if self._app is not None:
             await self._app.close()
         ended = await self._dispatcher.runner.close()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from turbolift.shim.servant import Answer, More
     from turbolift.wire.frames import Buffer, Frames
 
+AT_ONCE = 0.001
+"""Seconds: to aiohttp, 0 is for ever."""
+
 
 class App:
     """The app of one dispatcher. Call ``start``, then use ``server`` as a protocol factory, and ``close`` at the end."""
@@ -69,6 +72,10 @@ class App:
         probing = self._probing = web.AppRunner(app, access_log=None, shutdown_timeout=self._patience)
         await probing.setup()
         await web.SockSite(probing, listener.socket, backlog=BACKLOG).start()
+
+    async def cut(self) -> None:
+        """Cut off all connections, and the calls that run on them."""
+        await self.server.shutdown(AT_ONCE)
 
     async def close(self) -> None:
         """End all connections."""
