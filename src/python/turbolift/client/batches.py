@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from turbolift.client.caller import Caller
 from turbolift.client.metrics import outcome_of
@@ -34,6 +34,7 @@ from turbolift.wire import (
     PROBLEM,
     TRACEPARENT,
     current_deadline,
+    current_trace,
     deadline_at,
     decode_body,
     encode_body,
@@ -82,15 +83,8 @@ _NO_BATCHES = NOT_RUN | {"malformed", "payload-too-large", "not-found", "contrac
 """Kinds of problems after which none of a batch's calls ran."""
 
 
-class _Sent(NamedTuple):
-    """A call that is in a batch."""
-
-    number: int
-    row: Iterable[Any]
-    trace: str
-    key: str
-    content_type: str
-    text: bytes
+Sent = tuple[int, Iterable[Any], str, str, str, bytes]
+"""A call that is in a batch: its number, its row, traceparent, key, content type and text."""
 
 
 def may_batch() -> bool:
@@ -216,21 +210,19 @@ class Batches:
                 self.pace.alone()
                 await self._one(*rest[0], settle)
             return [], deadline, rest[1:]
-        body = join_calls(heads, [call.text for call in sent])
-        first = sent[0]
+        body = join_calls(heads, [call[-1] for call in sent])
         tally = caller.tally(self._function)
         running = len(sent)
         tally.in_flight += running
 
-        def settle_one(number: int, value: Any, error: Exception | None) -> None:
+        def count(calls: int, outcome: str = "ok") -> None:
             nonlocal running
-            running -= 1
-            tally.in_flight -= 1
-            tally.end("ok" if error is None else outcome_of(error), time.monotonic() - started)
-            settle(number, value, error)
+            running -= calls
+            tally.in_flight -= calls
+            tally.end(outcome, time.monotonic() - started, calls)
 
-        lines = _lines(BATCH, contract.digest, first.trace, first.key)
-        answers = _Answers(self, sent, size, route, deadline, seconds, started, settle_one)
+        lines = _lines(BATCH, contract.digest, *sent[0][2:4])
+        answers = _Answers(self, sent, size, route, deadline, seconds, started, settle, count)
         request = Request(
             function_path(self._function),
             f"{lines}{write_deadline(left)}\r\n",
@@ -272,12 +264,12 @@ class Batches:
 
     def _write(
         self, rows: Sequence[Row], left: float | None, settle: Settle
-    ) -> tuple[list[_Sent], list[bytes], int, list[Row]]:
+    ) -> tuple[list[Sent], list[bytes], int, list[Row]]:
         """Return what to send of `rows`, its heads, its size, and the rows that come after it."""
         contract, identifiers = self._contract, self._caller.identifiers
-        quick = contract.quick.call
+        quick, parent = contract.quick.call, current_trace()
         remaining = inf if left is None else max(left, 0.0)
-        sent: list[_Sent] = []
+        sent: list[Sent] = []
         heads: list[bytes] = []
         size = 0
         for at, (index, row) in enumerate(rows):
@@ -295,9 +287,10 @@ class Batches:
             size += len(text) + CALL_HEAD
             if size > BYTES or len(text) > ROW_BYTES:
                 return sent, heads, size - len(text) - CALL_HEAD, [(index, args), *rows[at + 1 :]]
-            trace, key = identifiers()
-            heads.append(pack_call(key.encode(), trace.encode(), remaining, code_of(content_type), len(text)))
-            sent.append(_Sent(index, args, trace, key, content_type, text))
+            trace, key = identifiers(parent)
+            code = 0 if content_type is JSON else code_of(content_type)
+            heads.append(pack_call(key.encode(), trace.encode(), remaining, code, len(text)))
+            sent.append((index, args, trace, key, content_type, text))
         return sent, heads, size, []
 
     async def _not_a_batch(self, response: Response, answers: _Answers) -> None:
@@ -316,24 +309,25 @@ class Batches:
 
     def pending(
         self,
-        call: _Sent,
+        call: Sent,
         deadline: float | None,
         seconds: float | None,
         started: float,
     ) -> PendingCall:
         """Return a call of a batch, to be brought to its end as one that was sent alone."""
+        _, _, trace, key, content_type, text = call
         return PendingCall(
             self._caller,
             self._function,
             self._contract,
-            _lines(call.content_type, self._contract.digest, call.trace, call.key),
-            [call.text],
-            len(call.text),
+            _lines(content_type, self._contract.digest, trace, key),
+            [text],
+            len(text),
             deadline,
             seconds,
             self._idempotent,
             started,
-            call.key,
+            key,
         )
 
 
@@ -343,22 +337,25 @@ class _Answers:
     def __init__(
         self,
         batches: Batches,
-        sent: Sequence[_Sent],
+        sent: Sequence[Sent],
         size: int,
         route: Route,
         deadline: float | None,
         seconds: float | None,
         started: float,
         settle: Settle,
+        count: Callable[..., None],
     ) -> None:
+        """`count` is told how many have ended and, if not ``ok``, how."""
         self._batches = batches
+        self._counted = count
         self._size = size
         self._route = route
         self._deadline = deadline
         self._seconds = seconds
         self._started = started
         self._settle = settle
-        self._unanswered: dict[int, _Sent] = dict(enumerate(sent))
+        self._unanswered: dict[int, Sent] = dict(enumerate(sent))
         self._count = len(sent)
         self._not_begun: list[Row] = []
         self._held = b""
@@ -382,6 +379,7 @@ class _Answers:
     def _take(self, answers: Iterable[BatchAnswer]) -> None:
         result, settle, unanswered = self._batches.quick_result, self._settle, self._unanswered
         limit = self._batches.max_answer
+        good = 0
         for number, status, content_type, text in answers:
             call = unanswered.pop(number, None)
             if call is None:
@@ -389,14 +387,16 @@ class _Answers:
             if status == 200 and content_type is JSON and len(text) <= limit:
                 found = result(text)
                 if found is not None:
-                    settle(call.number, found[0], None)
+                    good += 1
+                    settle(call[0], found[0], None)
                     continue
             if status == NOT_BEGUN:
-                self._not_begun.append((call.number, call.row))
+                self._not_begun.append(call[:2])
             elif len(text) > limit:
                 self._go_on(call, AnswerTooLargeError(limit, len(text)))
             else:
                 self._go_on(call, Response(status, {"Content-Type": content_type}, text))
+        self._counted(good)
 
     async def whole(self, body: bytes) -> list[Row]:
         """Settle the rest, now that the answer is whole; return the rows that the server has not begun with."""
@@ -426,17 +426,19 @@ class _Answers:
         for task in self._tasks:
             task.cancel()
 
-    def _go_on(self, call: _Sent, known: Response | Exception | None) -> None:
+    def _go_on(self, call: Sent, known: Response | Exception | None) -> None:
         self._tasks.append(asyncio.ensure_future(self._one(call, known)))
 
-    async def _one(self, call: _Sent, known: Response | Exception | None) -> None:
+    async def _one(self, call: Sent, known: Response | Exception | None) -> None:
         try:
             pending = self._batches.pending(call, self._deadline, self._seconds, self._started)
             value = await pending.run(self._route, known)
         except Exception as error:
-            self._settle(call.number, None, error)
+            self._counted(1, outcome_of(error))
+            self._settle(call[0], None, error)
         else:
-            self._settle(call.number, value, None)
+            self._counted(1)
+            self._settle(call[0], value, None)
 
 
 def _lines(content_type: str, contract: str, trace: str, key: str) -> str:

@@ -105,7 +105,7 @@ class Caller:
             tally = self.tallies[function]
         except KeyError:
             tally = self.tally(function)
-        trace, key = self.identifiers()
+        trace, key = self.identifiers(current_trace())
         more = ""
         span = None
         outcome = "ok"
@@ -241,15 +241,14 @@ class Caller:
         except TurboliftError:  # the call itself will say so
             return ""
 
-    def identifiers(self) -> tuple[str, str]:
-        """Return a ``traceparent`` below the current one, and an idempotency key."""
+    def identifiers(self, parent: str | None) -> tuple[str, str]:
+        """Return a ``traceparent`` below `parent`, and an idempotency key."""
         try:
             digits = self._digits.pop()  # in one step, whatever other threads do
         except IndexError:
             text = random.randbytes(40 * 64).hex()
             digits = text[:80]
             self._digits += [text[at : at + 80] for at in range(80, len(text), 80)]
-        parent = current_trace()
         if parent is not None:
             return new_traceparent(parent), digits[:32]
         return f"00-{digits[:32]}-{digits[32:48]}-01", digits[48:]

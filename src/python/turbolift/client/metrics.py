@@ -89,15 +89,15 @@ class Tally:
         self.times = Times()
         self._counts = self.times.counts
 
-    def end(self, outcome: str, seconds: float) -> None:
-        """Count one call that ended as `outcome` after `seconds`."""
+    def end(self, outcome: str, seconds: float, calls: int = 1) -> None:
+        """Count calls that ended as `outcome` after `seconds`."""
         try:
-            self.outcomes[outcome] += 1
+            self.outcomes[outcome] += calls
         except KeyError:
-            self.outcomes[outcome] = 1
+            self.outcomes[outcome] = calls
         # As Times.add, without a call of it: this is part of each call.
-        self._counts[bisect_left(BUCKETS, seconds)] += 1
-        self.times.total += seconds
+        self._counts[bisect_left(BUCKETS, seconds)] += calls
+        self.times.total += seconds * calls
 
     @property
     def begun(self) -> int:

@@ -161,16 +161,16 @@ class Batches:
         return Answer(200, _BATCH_HEADERS, [first], "ok", more if more.running else None)
 
     async def _one(self, identity: str, contract: str | None, call: BatchCall, started: float) -> Ended:
+        key, trace, left, content_type, body = call
         headers = {
-            "Content-Type": call.content_type,
-            TRACEPARENT: call.trace.decode("ascii"),
-            IDEMPOTENCY_KEY: call.key.decode("ascii"),
+            "Content-Type": content_type,
+            TRACEPARENT: trace.decode("ascii"),
+            IDEMPOTENCY_KEY: key.decode("ascii"),
         }
         if contract is not None:
             headers[CONTRACT] = contract
-        left = call.remaining
         headers[DEADLINE] = write_deadline(None if left is None else left - (time.monotonic() - started))
-        return _ended(await self._dispatcher.dispatch(identity, headers, call.body))
+        return _ended(await self._dispatcher.dispatch(identity, headers, body))
 
     def _answer(self, ended: list[Ended], seconds: float) -> Answer:
         return Answer(200, _BATCH_HEADERS, [join_answers(ended, seconds)], "ok")
