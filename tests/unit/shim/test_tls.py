@@ -440,3 +440,29 @@ def test_callers_on_another_loop(start: Start, served: Any, deployment: Any, sig
     with pytest.raises(TlsError) as caught:
         uvloop.run(call())
     assert caught.value.reason == "unknown-authority"
+
+
+@pytest.mark.parametrize("name", ["threads", "asynchronous", "processes"])
+def test_large_bodies_both_ways_beside_small_calls(start: Start, large: Any, name: str) -> None:
+    """Over TLS as without: bodies of many sizes arrive whole, and so do the small ones of their neighbours meanwhile."""
+    start(f"served_large:{name}")
+    function = getattr(large, name)
+    parts = [bytes([at]) * size for at, size in enumerate((5 * 2**20 + 1, 17, 2**20 - 100, 0, 2**20))]
+
+    async def main() -> None:
+        done = asyncio.Event()
+
+        async def small() -> int:
+            count = 0
+            while not done.is_set():
+                assert await function([b"a", b"%d" % count]) == [b"%d" % count, b"a"]
+                count += 1
+            return count
+
+        beside = asyncio.create_task(small())
+        for found in await asyncio.gather(*(function(parts) for _ in range(3))):
+            assert found == parts[::-1]
+        done.set()
+        assert await beside > 0
+
+    asyncio.run(main())
