@@ -8,6 +8,7 @@ import asyncio
 import importlib
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from turbolift.errors import DeadlineExceeded, WorkerDied
 from turbolift.shim.board import RING, SURE, Board
 from turbolift.shim.gate import Gate
+from turbolift.shim.lane.answers import PATIENCE
 from turbolift.shim.processes import DEPTH
 from unit.shim.callers import WAYS, Calls
 
@@ -144,6 +146,73 @@ def test_what_nobody_waits_for_is_not_begun(shim: Any, act: Any, tmp_path: Path,
     assert sorted(ran(path))[-32:] == [*range(16, 48)]
     assert len(ran(path)) < 32 + 16
     assert len({*ran(path)}) == len(ran(path))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_given_up_holds_up_nobody(shim: Any, act: Any, tmp_path: Path, way: str) -> None:
+    path = tmp_path / "ran"
+
+    async def main() -> None:
+        async with Calls(act, shim.endpoint, way) as calls:
+            await warm(calls)
+            tasks = [
+                asyncio.ensure_future(calls("hold" if at == 2 else "say", str(path), at)) for at in range(16)
+            ]
+            await until(lambda: len(ran(path)) == 16)
+            tasks[2].cancel()
+            others = [*tasks[:2], *tasks[3:]]
+            assert await asyncio.gather(*others) == [str(at) for at in range(16) if at != 2]
+            # Its slot is free, and its worker ended: both that are there now can be had.
+            await until(lambda: len(shim.logged("worker replaced")) == 1)
+            held = [asyncio.ensure_future(calls("hold", str(path), at)) for at in (16, 17)]
+            await until(lambda: len(ran(path)) == 18)
+            path.with_name("ran.go").touch()
+            assert await asyncio.gather(*held) == ["16", "17"]
+
+    asyncio.run(main())
+    assert sorted(ran(path)) == [*range(18)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_sent_behind_a_slow_call(shim: Any, act: Any, tmp_path: Path, way: str) -> None:
+    path = tmp_path / "ran"
+
+    async def main() -> None:
+        async with Calls(act, shim.endpoint, way) as calls:
+            await warm(calls)
+            held = asyncio.ensure_future(calls("hold", str(path), 0))
+            await until(lambda: ran(path) == [0])
+            await asyncio.sleep(2 * float(PATIENCE))
+            assert await asyncio.gather(*(calls("say", str(path), at) for at in range(1, 20))) == [
+                str(at) for at in range(1, 20)
+            ]
+            assert not held.done()
+            path.with_name("ran.go").touch()
+            assert await held == "0"
+
+    asyncio.run(main())
+    assert sorted(ran(path)) == [*range(20)]
+
+
+def test_who_does_not_know_the_key_cancels_nothing(shim: Any, act: Any, tmp_path: Path) -> None:
+    path = tmp_path / "ran"
+
+    async def main() -> None:
+        async with Calls(act, shim.endpoint, "lane") as calls:
+            await warm(calls)
+            held = asyncio.ensure_future(calls("hold", str(path), 0))
+            await until(lambda: ran(path) == [0])
+            for key in ("0" * 32, "", "0" * 31, "*" * 32):
+                with socket.socket(socket.AF_UNIX) as sock:
+                    sock.connect(shim.endpoint.removeprefix("unix://"))
+                    sock.sendall(
+                        f"DELETE /v1/calls/{key} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+                    )
+                    assert sock.recv(1 << 16).startswith(b"HTTP/1.1 404")
+            path.with_name("ran.go").touch()
+            assert await held == "0"
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("way", WAYS)

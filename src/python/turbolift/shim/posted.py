@@ -16,7 +16,7 @@ from turbolift.shim.log import log
 from turbolift.shim.refusals import late
 from turbolift.shim.servant import Answer, Received
 from turbolift.shim.worker import Ticket
-from turbolift.wire import JSON
+from turbolift.wire import IDEMPOTENCY_KEY, JSON
 
 if TYPE_CHECKING:
     from turbolift.shim.dispatch import Dispatcher
@@ -39,9 +39,9 @@ class Posting(Protocol):
 
 
 class Posted(Ticket):
-    """Attributes: ``answer`` (None until there is one), ``late`` (its deadline has passed)."""
+    """Attributes: ``key``, ``answer`` (None until there is one), ``late`` (its deadline has passed)."""
 
-    __slots__ = ("_dispatcher", "_key", "_runner", "_started", "_tell", "answer", "late")
+    __slots__ = ("_dispatcher", "_runner", "_started", "_tell", "answer", "key", "late")
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Posted(Ticket):
         self.late = False
         self._dispatcher = dispatcher
         self._runner = runner
-        self._key = key
+        self.key = key
         self._tell = tell
         if self.deadline is not None:
             dispatcher.deadlines.add(self)
@@ -79,7 +79,13 @@ class Posted(Ticket):
             self._forget()
             self._withdraw()
             self._dispatcher.gate.leave()
-            self._dispatcher.ended("cancelled", time.monotonic() - self._started, self.trace, self._key)
+            self._dispatcher.ended("cancelled", time.monotonic() - self._started, self.trace, self.key)
+
+    def give_up(self) -> None:
+        """Its caller does not want it any more, but is there for what comes after it."""
+        self._forget()
+        self._withdraw()
+        self._end(_GIVEN_UP, time.monotonic())
 
     def settle(self, answer: Answer, began: float, now: float) -> None:
         """Take the answer (Ticket)."""
@@ -99,15 +105,15 @@ class Posted(Ticket):
     def _end(self, answer: Answer, now: float) -> None:
         dispatcher = self._dispatcher
         dispatcher.gate.leave()
-        dispatcher.ended(answer.outcome, now - self._started, self.trace, self._key)
+        dispatcher.ended(answer.outcome, now - self._started, self.trace, self.key)
         self.answer = dispatcher.completed(answer)
         self._tell()
 
 
 class Dispatched:
-    """A call that runs in a task. Attribute ``answer``: None until there is one."""
+    """A call that runs in a task. Attributes: ``key``, ``answer`` (None until there is one)."""
 
-    __slots__ = ("_task", "_tell", "answer")
+    __slots__ = ("_task", "_tell", "answer", "key")
 
     def __init__(
         self, dispatcher: Dispatcher, headers: Mapping[str, str], body: Received, tell: Callable[[], None]
@@ -115,6 +121,7 @@ class Dispatched:
         """`tell` is called when it has its answer."""
         self.answer: Answer | None = None
         self._tell = tell
+        self.key = headers[IDEMPOTENCY_KEY].encode("ascii")
         identity = dispatcher.served.identity
         self._task = asyncio.ensure_future(dispatcher.dispatch(identity, headers, body))
         self._task.add_done_callback(self._ended)
@@ -123,13 +130,17 @@ class Dispatched:
         """Its caller is gone."""
         self._task.cancel()
 
+    def give_up(self) -> None:
+        """Its caller does not want it any more, but is there for what comes after it."""
+        self._task.cancel()
+
     def _ended(self, task: asyncio.Task[Answer]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             log(logging.ERROR, "internal error", error=repr(error))
-        failed = error is not None or task.cancelled()
-        self.answer = _FAILED if failed else task.result()
+        self.answer = _GIVEN_UP if task.cancelled() else _FAILED if error is not None else task.result()
         self._tell()
 
 
+_GIVEN_UP = Answer(500, {"Content-Type": "text/plain"}, [b"the caller has given it up"], "cancelled")
 _FAILED = Answer(500, {"Content-Type": "text/plain"}, [b"the server got itself in trouble"], "error")

@@ -80,6 +80,8 @@ class Faults:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self.ended: Callable[[], None] = lambda: None
+        """Called when a fault is taken away: what it was like says nothing any more."""
         self._lock = threading.Lock()
 
     def delay(
@@ -177,6 +179,7 @@ class Faults:
         with self._lock:
             if fault in self._faults:
                 self._faults.remove(fault)
+        self.ended()
 
     def strike(self, call: Call) -> list[Fault]:
         """Return what strikes the next try of `call`: any number of delays, and one other fault at most."""

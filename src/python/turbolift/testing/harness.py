@@ -110,7 +110,8 @@ class Distributed:
             policy = Policy(refused=self._seconds, busy=self._seconds)
         transport = InProcessTransport(self._servers, self.faults)
         tables: Any = _Table(self._functions)
-        self._caller = Caller(transport, tables, policy)
+        self._caller = caller = Caller(transport, tables, policy)
+        self.faults.ended = caller.health.ailing.clear
 
     async def _call(
         self, function: DistributedFunction[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -20,8 +20,14 @@ key answers as it did, or will.
 """
 
 PIPELINE = "Turbolift-Pipeline"
-"""In an answer: calls of this function are answered one after the other, without waiting for anything, so that many
-may be sent ahead on one connection and none waits longer for it. An option of the connection, not of the message.
+"""In an answer: many calls may be sent ahead on one connection, for none waits longer for it. ``1``: they are answered one after the
+other, without waiting for anything. Else seconds: they are quick, but one for which an answer has been waited for so long may not be,
+and nothing should be sent behind it. An option of the connection, not of the message.
+"""
+
+CALLS = "/v1/calls/"
+"""With an idempotency key behind it: a call that runs, to be cancelled by DELETE where its connection cannot be closed, since others
+wait on it as well.
 """
 
 PREFIX = "/v1/functions/"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any, NamedTuple
 
 from turbolift.wire.headers import CONTRACT, DEADLINE, IDEMPOTENCY_KEY, PIPELINE, TRACEPARENT, TRACESTATE
@@ -195,6 +196,7 @@ def _fields(text: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 _PIPELINE = PIPELINE.lower().encode()
+_SECONDS = re.compile(r"[0-9]\.[0-9]{1,6}\Z")
 
 
 class BadAnswerError(Exception):
@@ -225,7 +227,8 @@ class AnswerHeaders(Mapping[str, str]):
 
 class AnswerHead(NamedTuple):
     """The head of an answer. ``size``: bytes of the body; None where it ends with the connection; ``chunked``:
-    it says so itself. ``close``: the connection ends after it. ``pipelines``: requests may be sent ahead of answers.
+    it says so itself. ``close``: the connection ends after it. ``patience``: requests may be sent ahead of an answer, until that
+    has been waited for so many seconds.
     """
 
     status: int
@@ -233,7 +236,7 @@ class AnswerHead(NamedTuple):
     size: int | None
     chunked: bool
     close: bool
-    pipelines: bool = False
+    patience: float = 0.0
 
 
 def read_answer(head: bytes) -> AnswerHead:
@@ -269,8 +272,9 @@ def read_answer(head: bytes) -> AnswerHead:
         return AnswerHead(status, AnswerHeaders(headers), None, True, close)
     if not sizes:
         return AnswerHead(status, AnswerHeaders(headers), None, False, True)
-    pipelines = not close and _PIPELINE in options and PIPELINE.lower() in headers
-    return AnswerHead(status, AnswerHeaders(headers), int(sizes.pop()), False, close, pipelines)
+    said = headers.get(PIPELINE.lower(), "") if not close and _PIPELINE in options else ""
+    patience = inf if said == "1" else float(said) if _SECONDS.match(said) else 0.0
+    return AnswerHead(status, AnswerHeaders(headers), int(sizes.pop()), False, close, patience)
 
 
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,12})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\Z")

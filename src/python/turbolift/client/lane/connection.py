@@ -37,8 +37,8 @@ JOINED = 64 * 1024
 class Connection(asyncio.Protocol):
     """A protocol that sends requests, and gives each answer to the oldest of those that wait for one.
 
-    Attributes: ``used`` (when it was released, ``time.monotonic`` seconds), ``pipelines`` (the server has said with
-    its last result that requests may be sent ahead).
+    Attributes: ``used`` (when there was an answer, or a request where none waited, ``time.monotonic`` seconds), ``patience`` (the server
+    has said with its last result that requests may be sent ahead, until an answer has been waited for so long).
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._poll.register(sock.fileno(), select.POLLIN)
         self._closed: asyncio.Future[None] = loop.create_future()
         self.used = 0.0
-        self.pipelines = False
+        self.patience = 0.0
 
     # For the pool.
 
@@ -80,8 +80,14 @@ class Connection(asyncio.Protocol):
 
     def has_room(self, depth: int) -> bool:
         """Whether another request can be sent, with at most `depth` in flight (1 where none may be sent ahead), as far as is known."""
-        most = depth if self.pipelines else 1
-        return self._reusable and len(self._slots) < most and self._state is not State.OVER
+        waiting = len(self._slots)
+        quick = not waiting or self.patience == inf or time.monotonic() - self.used < self.patience
+        return waiting < depth and quick and self._reusable and self._state is not State.OVER
+
+    def holds_up(self, answer: asyncio.Future[Response]) -> bool:
+        """Whether others wait behind this answer, or before it, which nobody wants any more."""
+        waiting = [one for one, _, _, _ in self._slots if one is answer or not one.done()]
+        return answer in waiting and len(waiting) > 1
 
     def silent(self) -> bool:
         """Whether the system has nothing to read: no end of the connection either, which the loop may not have
@@ -104,8 +110,9 @@ class Connection(asyncio.Protocol):
             if self._transport is not None:
                 self._transport.write(head + body[0] if len(body) == 1 else b"".join((head, *body)))
         else:
-            self._write(head)
-            self._send_body(body)
+            self._large = True
+            for piece in (head, *merged(body)):
+                self._write(piece)
         return answer
 
     async def exchange_large(
@@ -175,6 +182,7 @@ class Connection(asyncio.Protocol):
     ) -> asyncio.Future[Response]:
         if self._state is State.IDLE:
             self._state = State.HEAD
+            self.used = time.monotonic()
         self._large = False
         self._upload = None
         answer: asyncio.Future[Response] = self._loop.create_future()
@@ -186,11 +194,6 @@ class Connection(asyncio.Protocol):
     def _write(self, data: Buffer) -> None:
         if self._transport is not None:
             self._transport.write(data)
-
-    def _send_body(self, body: Sequence[Buffer]) -> None:
-        self._large = True
-        for piece in merged(body):
-            self._write(piece)
 
     # What the transport tells.
 
@@ -281,14 +284,14 @@ class Connection(asyncio.Protocol):
             at = start + head.size
             slots.popleft()
             if head.status == 200:
-                self.pipelines = head.pipelines
+                self.patience = head.patience
             if not answer.done():
                 answer.set_result(Response(head.status, head.headers, data[start:at]))
         if not at:
             return data
+        self.used = time.monotonic()
         if not slots:
             self._state = State.IDLE
-            self.used = time.monotonic()
             if at < got:
                 self.retire()
                 return b""
@@ -402,14 +405,11 @@ class Connection(asyncio.Protocol):
         slots = self._slots
         answer = slots.popleft()[0]
         if self._state is not State.OVER:
-            if slots:
-                self._state = State.HEAD
-            else:
-                self._state = State.IDLE
-                self.used = time.monotonic()
+            self._state = State.HEAD if slots else State.IDLE
+            self.used = time.monotonic()
         self._head = self._body = self._chunks = None
         if head.status == 200:
-            self.pipelines = head.pipelines
+            self.patience = head.patience
         if head.close or (self._large and self._is_sending()):
             self._reusable = False  # the answer came before the request was sent
             if self._upload is not None:

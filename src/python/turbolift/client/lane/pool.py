@@ -106,7 +106,7 @@ class Pool:
         self._taken.discard(connection)
         self.used = connection.used = time.monotonic()
         if connection.reusable:
-            (self._shared if connection.pipelines else self._idle).append(connection)
+            (self._shared if connection.patience else self._idle).append(connection)
         else:
             connection.close()
         self._leave()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from turbolift.client.lane.connect import parse_endpoint
 from turbolift.client.lane.connection import JOINED
+from turbolift.client.lane.giving_up import GivingUp
 from turbolift.client.lane.pool import KEEPALIVE, Pool
 from turbolift.client.loops import PerLoop
 from turbolift.client.transport import LateError, Request, Response, Tls
@@ -32,6 +33,7 @@ class _Loop:
     def __init__(self) -> None:
         self.pools: dict[str | tuple[str, Tls], Pool | None] = {}
         self.watched = inf
+        self.giving_up = GivingUp()
         self._sweeping: asyncio.TimerHandle | None = None
         self._watching: asyncio.TimerHandle | None = None
 
@@ -85,6 +87,7 @@ class _Loop:
             if timer is not None:
                 timer.cancel()
         self._sweeping = self._watching = None
+        self.giving_up.close()
         self.watched = inf
         pools, self.pools = [pool for pool in self.pools.values() if pool is not None], {}
         for pool in pools:
@@ -121,13 +124,15 @@ class LaneTransport:
         if size <= JOINED and not request.alone and (shared := pool.shared()) is not None:
             if deadline is not None and deadline < mine.watched:
                 mine.watch(deadline)
+            answer = shared.exchange(
+                _head(request, pool, size), request.body, size, max_answer, deadline, request.feed
+            )
             try:
-                return await shared.exchange(
-                    _head(request, pool, size), request.body, size, max_answer, deadline, request.feed
-                )
+                return await answer
             except BaseException:
                 # The neighbours on this connection get their answers; it is of no use after them.
                 shared.retire()
+                mine.giving_up.add(pool, shared, request, answer)
                 raise
         connection = pool.quick() or await _taken(pool, deadline)
         if deadline is not None and deadline < mine.watched:

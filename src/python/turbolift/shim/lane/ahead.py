@@ -116,6 +116,14 @@ class Row:
             texts.append(text)
         return texts, None, False
 
+    def cancel(self, key: bytes) -> bool:
+        """Cancel the call that has this key; return whether it is here, and has no answer yet."""
+        for call in self._calls:
+            if call.key == key and call.answer is None:
+                call.give_up()
+                return True
+        return False
+
     def abandon(self) -> None:
         """The caller is gone, and so is the reason for all of them."""
         while self._calls:

@@ -40,8 +40,8 @@ def http_date(seconds: float) -> str:
     )
 
 
-_AHEAD = {"Connection": PIPELINE, PIPELINE: "1"}
-"""What says that requests may be sent ahead of answers."""
+PATIENCE = "0.01"
+"""Seconds after which a call in a worker is no quick one, as PIPELINE has it."""
 
 
 class Heads:
@@ -55,9 +55,10 @@ class Heads:
         self._usual = usual
         self._gate = gate
         self._pipelines = pipelines
+        self._ahead = {"Connection": PIPELINE, PIPELINE: "1" if pipelines else PATIENCE}
         lines = self._start(200, usual, False)
         self._usual_start = f"{lines}Content-Length: ".encode("latin-1")
-        lines = self._start(200, {**usual, **_AHEAD}, False)
+        lines = self._start(200, {**usual, **self._ahead}, False)
         self._ahead_start = f"{lines}Content-Length: ".encode("latin-1")
         self._date = ""
         self._end = b""
@@ -92,7 +93,7 @@ class Heads:
         start = self._starts.get(key)
         if start is None:
             if ahead and "Connection" not in headers:
-                headers = {**headers, **_AHEAD}
+                headers = {**headers, **self._ahead}
             start = self._start(answer.status, headers, last)
             # What problems say in headers (Retry-After) has many values, but is bounded by its rounding.
             if len(self._starts) < 64:

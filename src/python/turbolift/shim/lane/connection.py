@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from turbolift.shim.lane.ahead import Row, call_head, usual_calls
 from turbolift.shim.lane.answers import BROKEN, CONTINUE, JOINED, TIMEOUT, pieces, size_of, stream
+from turbolift.shim.lane.cancel import cancel
 from turbolift.shim.lane.limits import (
     AHEAD,
     BODY_RATE,
@@ -60,7 +61,7 @@ class Connection(asyncio.Protocol):
         # How each call of turbolift's client on this connection starts, once there was one.
         self._common = b""
         self._reading = Reading(lane.dispatcher)
-        self._row = Row(lane, self._answer_row)
+        self.row = Row(lane, self._answer_row)
 
     # What the transport tells.
 
@@ -104,7 +105,7 @@ class Connection(asyncio.Protocol):
             self._stream = None
         if self._task is not None:
             self._task.cancel()
-        self._row.abandon()
+        self.row.abandon()
 
     def pause_writing(self) -> None:
         """The peer takes the answer more slowly than it is made (Protocol)."""
@@ -178,7 +179,7 @@ class Connection(asyncio.Protocol):
         """
         lane = self._lane
         if lane.dispatcher.posts:
-            at = self._row.post(data, self._common)
+            at = self.row.post(data, self._common)
             self._partial, self._state = (False, State.CALL) if at else (self._partial, self._state)
             return at
         at, answers, other = usual_calls(lane, data, self._common, self._reading.at)
@@ -193,7 +194,7 @@ class Connection(asyncio.Protocol):
 
     def _post_more(self) -> None:
         """Have further calls run beside those that run."""
-        if self._row and self._pending and self._state is State.CALL and not self._writing_paused:
+        if self.row and self._pending and self._state is State.CALL and not self._writing_paused:
             at = self._usual_calls(bytes(self._pending))
             del self._pending[:at]
 
@@ -202,13 +203,13 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._state is not State.CALL or self._task is not None:
             return
         while self._stream is None:
-            answers, other, ends = self._row.ready()
+            answers, other, ends = self.row.ready()
             self._write(answers)
             if other is None:
                 break
             self._send(other, ENDS if ends else GOES_ON)
             if ends:
-                self._row.abandon()
+                self.row.abandon()
                 return
         if self._stream is None and self._wait_if_full():
             self._go_on()
@@ -315,7 +316,7 @@ class Connection(asyncio.Protocol):
         """Write an answer, and be ready for the next request, or wait until the peer has taken enough."""
         lane, transport = self._lane, self._transport
         assert transport is not None
-        last = head.close or (lane.is_ending() and not self._row)
+        last = head.close or (lane.is_ending() and not self.row)
         body = answer.body
         usual = lane.heads.usual(answer) if self._common and not last else None
         if usual is not None:
@@ -346,7 +347,7 @@ class Connection(asyncio.Protocol):
 
     def _wait_if_full(self) -> bool:
         """Be ready for the next request, or wait until the peer has taken enough; return whether it is ready."""
-        if self._row:
+        if self.row:
             self._state = State.CALL
         elif self._writing_paused and self._transport is not None:
             self._state = State.WRITE
@@ -369,8 +370,10 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _probe(self, data: bytes, end: int) -> bytes | None:
-        """Answer a probe, and return what comes after it, or None where it is none."""
-        found = probe(data, end, draining=self._lane.dispatcher.gate.draining)
+        """Answer a probe, or a request to cancel a call, and return what comes after it, or None where it is neither."""
+        found = probe(data, end, draining=self._lane.dispatcher.gate.draining) or cancel(
+            self._lane, data, end
+        )
         if found is None:
             return None
         self._partial = False
