@@ -121,7 +121,7 @@ class Dispatched:
         """`tell` is called when it has its answer."""
         self.answer: Answer | None = None
         self._tell = tell
-        self.key = headers[IDEMPOTENCY_KEY].encode("ascii")
+        self.key = headers.get(IDEMPOTENCY_KEY, "").encode("utf-8", "surrogateescape")
         identity = dispatcher.served.identity
         self._task = asyncio.ensure_future(dispatcher.dispatch(identity, headers, body))
         self._task.add_done_callback(self._ended)

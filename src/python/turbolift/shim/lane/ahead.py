@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from turbolift.shim.lane.answers import JOINED
 from turbolift.shim.lane.limits import IN_A_ROW
 from turbolift.shim.posted import Dispatched, Posted
-from turbolift.shim.servant import Answer
+from turbolift.shim.servant import Answer, Received
 from turbolift.wire import CONTRACT, DEADLINE, IDEMPOTENCY_KEY, JSON, TRACEPARENT, write_deadline
 from turbolift.wire.http1 import HEAD_LIMIT, CallHead, common_start, next_call, our_call, read_call
 
@@ -98,6 +98,11 @@ class Row:
         if at:
             dispatcher.flush()
         return at
+
+    def add(self, headers: Mapping[str, str], body: Received) -> None:
+        """Have a call run whose body came in pieces."""
+        self._calls.append(Dispatched(self._lane.dispatcher, headers, body, self._tell))
+        self._tell()  # others may have come behind it
 
     def ready(self) -> tuple[list[bytes], Answer | None, bool]:
         """Take the answers whose turn it is: return what to write, an answer that is not of the usual form, to be sent after that, and

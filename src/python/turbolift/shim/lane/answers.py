@@ -89,6 +89,9 @@ class Heads:
         """Return the head of `answer` with a body of `size` bytes (None: chunked), after which the connection may end."""
         headers = answer.headers
         ahead = answer.status == 200 and not last and (self._pipelines or self._gate.ahead > 0)
+        ahead = ahead and not headers.get("Content-Type", "").startswith(
+            "text/"
+        )  # no result, but a probe's answer
         key = (answer.status, last, ahead, *headers.items())
         start = self._starts.get(key)
         if start is None:

@@ -63,8 +63,6 @@ class Connection(asyncio.Protocol):
         self._reading = Reading(lane.dispatcher)
         self.row = Row(lane, self._answer_row)
 
-    # What the transport tells.
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start (Protocol)."""
         self._transport = cast("asyncio.Transport", transport)
@@ -123,8 +121,6 @@ class Connection(asyncio.Protocol):
         else:
             self._post_more()
 
-    # Requests.
-
     def _requests(self, data: bytes) -> None:
         """Serve the requests in `data`, and keep what is no whole one yet."""
         lane = self._lane
@@ -142,6 +138,10 @@ class Connection(asyncio.Protocol):
                 self._wait_for_head(data)
                 return
             found, common = call_head(lane, data, end)
+            if common and lane.dispatcher.posts and not self._common:
+                self._common = common
+                self._requests(data)  # it runs beside those that may come behind it
+                return
             self._common = common or self._common
             if found is None:
                 rest = self._probe(data, end)
@@ -254,6 +254,10 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, head: CallHead, body: bytes | bytearray | Frames) -> None:
         lane = self._lane
+        if self._common and lane.dispatcher.posts and not head.close and lane.is_ours(head.headers):
+            self.row.add(head.headers, body)
+            self._state = State.CALL
+            return
         answer = lane.dispatcher.at_once(head.headers, body)
         if answer is not None:
             self._send(answer, head)
@@ -406,8 +410,6 @@ class Connection(asyncio.Protocol):
         transport.set_protocol(app)
         app.connection_made(transport)
         app.data_received(data)
-
-    # Times and ends.
 
     def look(self, now: float) -> None:
         """End the connection if what it waits for has taken too long."""
