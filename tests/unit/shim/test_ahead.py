@@ -9,6 +9,7 @@ import importlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,14 @@ import pytest
 
 from turbolift.errors import DeadlineExceeded, WorkerDied
 from turbolift.shim.board import RING, SURE, Board
+from turbolift.shim.dispatch import Dispatcher
 from turbolift.shim.gate import Gate
 from turbolift.shim.lane.answers import PATIENCE
+from turbolift.shim.load import load
+from turbolift.shim.metrics import Metrics
 from turbolift.shim.processes import DEPTH
+from turbolift.shim.servant import USUAL, Answer
+from turbolift.shim.worker import Ticket
 from unit.shim.callers import WAYS, Calls
 
 WORKERS = 2
@@ -281,6 +287,69 @@ def test_a_board_is_shared_with_who_is_forked() -> None:
         os._exit(10 * board.begin(0, 1) + board.begin(0, 2))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 10
     assert board.begun(0) == 2
+
+
+class Kept:
+    """A runner that keeps what is posted. ``over``: a worker has died, of whose call it says so only later."""
+
+    stops = True
+
+    def __init__(self) -> None:
+        self.tickets: list[Ticket] = []
+        self.over = False
+
+    async def start(self) -> None:
+        pass
+
+    async def run(self, content_type: str, body: Any, release: Callable[[float], None]) -> Answer:
+        raise NotImplementedError
+
+    async def close(self) -> bool:
+        return True
+
+    def post(self, ticket: Ticket) -> None:
+        self.tickets.append(ticket)
+
+    def flush(self) -> None:
+        pass
+
+    def withdraw(self, ticket: Ticket) -> float | None:
+        return None if self.over else time.monotonic()
+
+
+@pytest.mark.parametrize("over", [False, True])
+@pytest.mark.parametrize("how", ["settle", "abandon", "give_up", "cancel"])
+def test_each_posted_call_gives_back_its_place_once(act: Any, how: str, over: bool) -> None:
+    async def main() -> None:
+        gate = Gate(2, 6)
+        runner = Kept()
+        dispatcher = Dispatcher(load("served_ahead:act"), gate, runner, Metrics("served_ahead:act", gate))
+        told: list[str] = []
+        call = dispatcher.post(b"{}", 50.0, b"", b"k", lambda: told.append("told"))
+        assert call is not None
+        assert (gate.running, gate.queued) == (1, 0)
+        runner.over = over and how != "settle"
+        answer = Answer(200, USUAL, [b"{}"], "ok")
+        if how == "settle":
+            call.settle(answer, time.monotonic(), time.monotonic())
+        else:
+            getattr(call, how)()
+        if runner.over:
+            assert gate.running == 1  # until it is known how the worker ended
+            call.settle(answer, time.monotonic(), time.monotonic())
+        assert (gate.running, gate.queued) == (0, 0)
+        assert told == ([] if how == "abandon" else ["told"])
+        async with asyncio.timeout(50):
+            await gate.empty()
+        # With one place given back twice, the next call's would count for nothing.
+        assert dispatcher.post(b"{}", 50.0, b"", b"l", lambda: None) is not None
+        waiting = asyncio.ensure_future(gate.empty())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        runner.tickets[-1].settle(answer, time.monotonic(), time.monotonic())
+        await waiting
+
+    asyncio.run(main())
 
 
 def test_what_goes_ahead_waits_all_the_same() -> None:

@@ -76,6 +76,7 @@ class Posted(Ticket):
     def abandon(self) -> None:
         """Its caller is gone."""
         if self.answer is None:
+            self.answer = _GIVEN_UP
             self._forget()
             self._withdraw()
             self._dispatcher.gate.leave()
@@ -89,9 +90,10 @@ class Posted(Ticket):
 
     def settle(self, answer: Answer, began: float, now: float) -> None:
         """Take the answer (Ticket)."""
-        self._forget()
         self._dispatcher.freed(began, now)
-        self._end(answer, now)
+        if self.answer is None:  # else it was given up when its worker had died, and nobody knew yet how
+            self._forget()
+            self._end(answer, now)
 
     def _forget(self) -> None:
         if self.deadline is not None:

@@ -286,7 +286,7 @@ class ProcessRunner:
             if tickets and (len(tickets) >= self._depth or worker.is_stuck or len(queue[0].body) > JOINED):
                 return
             self._send(worker, queue.popleft())
-        if not worker.tickets:
+        if not worker.tickets and worker not in self._idle:
             self._idle.append(worker)
 
     def _share(self) -> None:
