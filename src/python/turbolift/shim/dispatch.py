@@ -194,7 +194,8 @@ class Dispatcher:
         else:
             answer = context.run(_served, run, content_type, body, deadline, trace)
         self._ended = ended = time.monotonic()
-        self._switches = switches(0) if lags else -1
+        # After a long call others may lie there, and whoever takes the processor away now must not look like a rest.
+        self._switches = switches(0) if lags or ended - started > IDLE else -1
         if self._memory is not None and key is not None:
             kept = Answer(200, USUAL, [answer], "ok") if isinstance(answer, bytes) else answer
             self._memory.keep(key if type(key) is bytes else _bytes(key), body, kept, ended)
